@@ -1,0 +1,130 @@
+"""Stream buffers and delay lines."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import fifo, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+
+class SkidBuffer(wiring.Component):
+    """Registers a stream in both directions: one word a cycle, one cycle of latency, `i.ready` from a register.
+
+    Ports: `i`, `o`: streams of `shape`.
+    """
+
+    def __init__(self, shape) -> None:
+        self.shape = shape
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        spare, spare_valid = Signal(self.shape), Signal()
+        m.d.comb += self.i.ready.eq(~spare_valid)
+        with m.If(self.o.ready | ~self.o.valid):
+            m.d.sync += [self.o.valid.eq(self.i.valid | spare_valid), spare_valid.eq(0)]
+            with m.If(spare_valid):
+                m.d.sync += self.o.payload.eq(spare)
+            with m.Else():
+                m.d.sync += self.o.payload.eq(self.i.payload)
+        with m.Elif(self.i.valid & self.i.ready):
+            m.d.sync += [spare.eq(self.i.payload), spare_valid.eq(1)]
+        return m
+
+
+class Queue(wiring.Component):
+    """First-in first-out buffer of `depth` >= 2 words: one word a cycle in and out, one cycle of latency.
+
+    Ports: `i`, `o`: streams of `shape`. `level`: words inside.
+    """
+
+    def __init__(self, shape, depth: int) -> None:
+        if depth < 2:
+            raise ValueError(f"depth must be at least 2 for full rate, not {depth!r}")
+        self.shape, self.depth = shape, depth
+        super().__init__(
+            {
+                "i": In(stream.Signature(shape)),
+                "o": Out(stream.Signature(shape)),
+                "level": Out(range(depth + 1)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        width = Signal(self.shape).as_value().shape().width
+        m.submodules.fifo = inner = fifo.SyncFIFO(width=width, depth=self.depth)
+        word = Signal(width)
+        m.d.comb += [
+            inner.w_data.eq(self.i.payload),
+            inner.w_en.eq(self.i.valid),
+            self.i.ready.eq(inner.w_rdy),
+            word.eq(inner.r_data),
+            self.o.payload.eq(word),
+            self.o.valid.eq(inner.r_rdy),
+            inner.r_en.eq(self.o.ready),
+            self.level.eq(inner.level),
+        ]
+        return m
+
+
+class Delay(wiring.Component):
+    """Delays `i` by `cycles` >= 0 cycles, every cycle or, with `enabled`, on cycles of `en`.
+
+    Ports: `i`, `o`: `shape`. `en`: advance (present always; tie to 1 when unused).
+    """
+
+    def __init__(self, shape, cycles: int) -> None:
+        self.shape, self.cycles = shape, cycles
+        super().__init__({"i": In(shape), "o": Out(shape), "en": In(1, init=1)})
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        stage = self.i
+        for index in range(self.cycles):
+            following = Signal(self.shape, name=f"stage{index}", reset_less=False)
+            with m.If(self.en):
+                m.d.sync += following.eq(stage)
+            stage = following
+        m.d.comb += self.o.eq(stage)
+        return m
+
+
+class PriorityArbiter(wiring.Component):
+    """Grants the lowest requesting input, combinationally.
+
+    Ports: `request`: a bit an input. `grant`: one hot, or zero.
+    """
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__({"request": In(inputs), "grant": Out(inputs)})
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.d.comb += self.grant.eq(self.request & (-self.request)[: len(self.request)])
+        return m
+
+
+class RoundRobin(wiring.Component):
+    """Grants requesting inputs in turn, combinationally; the turn moves past an input when its grant is taken.
+
+    Ports: `request`: a bit an input. `grant`: one hot, or zero. `taken`: the grant was used in this cycle.
+    """
+
+    def __init__(self, inputs: int) -> None:
+        self.inputs = inputs
+        super().__init__({"request": In(inputs), "grant": Out(inputs), "taken": In(1, init=1)})
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        # Inputs after the last one served go first: search the masked requests, then all of them.
+        after = Signal(self.inputs)
+        masked = Signal(self.inputs)
+        chosen = Signal(self.inputs)
+        m.d.comb += [
+            masked.eq(self.request & after),
+            chosen.eq(Mux(masked.any(), masked, self.request)),
+            self.grant.eq(chosen & (-chosen)[: self.inputs]),
+        ]
+        with m.If(self.taken & self.grant.any()):
+            above = [self.grant[:index].any() if index else 0 for index in range(self.inputs)]
+            m.d.sync += after.eq(Cat(above))
+        return m

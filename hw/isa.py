@@ -1,0 +1,278 @@
+"""The instruction set: the one definition that hardware, compiler, disassembler and documentation share.
+
+A program is a 32-byte header and 32-byte little-endian instructions. Every instruction starts with `Head`: its opcode, the
+units whose token it takes before it starts (`wait`) and those that it gives a token to when it is done (`signal`). There is
+one counting semaphore for each ordered pair of units; an instruction takes or gives at most one token of each.
+
+All on-chip tensors are *blocked*: channels in blocks of `array.rows`, `[block][row][channel of the block]`, so that one
+scratchpad word is one row of one block; a stride is the distance in words between blocks. int16 tensors take two words per
+row and block (channels low, channels high), so that their row r is at `2 * r`. A memory image has the same layout.
+"""
+
+import enum as pyenum
+
+from amaranth.hdl import signed
+from amaranth.lib import data, enum
+
+VERSION = 1
+MAGIC = 0x41534C43  # "CLSA"
+INSTRUCTION_BYTES = 32
+INSTRUCTION_BITS = 8 * INSTRUCTION_BYTES
+WINDOWS = 4
+SCRATCHPAD_ADDRESS_BITS = 24
+ACC_ADDRESS_BITS = 16
+
+
+class Unit(pyenum.IntEnum):
+    """The units, in the order of the bits of `wait` and `signal`. The upper half of an opcode is its unit plus one."""
+
+    LOAD = 0
+    ARRAY = 1
+    POST = 2
+    STORE = 3
+
+
+UNITS = len(Unit)
+
+
+class Opcode(enum.Enum, shape=8):
+    """Operations. Zero, and everything that is not listed, is illegal."""
+
+    END = 0x01
+    LOAD = 0x10
+    MATMUL = 0x20
+    REQUANT = 0x30
+    EXP = 0x31
+    RESIDUAL = 0x32
+    NORM = 0x33
+    TABLE = 0x34
+    STORE = 0x40
+
+    @property
+    def unit(self) -> Unit | None:
+        """The unit that executes it; None for control."""
+        return Unit((self.value >> 4) - 1) if self.value >> 4 else None
+
+
+class Activation(enum.Enum, shape=2):
+    """What follows the requantisation of REQUANT. TABLE looks up the activation table (or runs the I-BERT GELU)."""
+
+    NONE = 0
+    RELU = 1
+    TABLE = 2
+
+
+class Head(data.Struct):
+    """First 16 bits of every instruction."""
+
+    opcode: Opcode
+    wait: 4
+    signal: 4
+
+
+class Control(data.Struct):
+    """END: wait until every unit is idle and every write is acknowledged, then raise done."""
+
+    head: Head
+    reserved: 240
+
+
+class Transfer(data.Struct):
+    """LOAD and STORE: `segments` segments of `words` scratchpad words each.
+
+    Segment i is at `offset + i * stride` bytes of memory window `window` and at `address + i * sp_stride` words of the
+    scratchpad. Offset, stride and length are multiples of the larger of bus and word.
+    """
+
+    head: Head
+    window: 8
+    reserved0: 8
+    offset: 32
+    stride: 32
+    words: 16
+    segments: 16
+    address: 24
+    sp_stride: 16
+    reserved1: 88
+
+
+class Matmul(data.Struct):
+    """MATMUL: acc[n][m] (+)= sum over k of A[k][m] . B[k][n], whole on chip, `k_tiles` x `n_tiles` tiles of the array, n outermost.
+
+    A is blocked, m rows, `a_stride` words between its blocks; tile k is block k. `unsigned_a`: A is u8.
+    B: with `transposed`, B is stored N x K, as weights [out, in] and K of attention are: tile (k, n) is rows n * columns ... of
+    block k, `b_stride` words between blocks. Without, B is stored K x N, as V of attention is: tile (k, n) is rows
+    k * rows ... of the block(s) that hold channels n * columns ...
+    Result row m of tile n goes to accumulator row `acc_address + n * acc_stride + m`; `accumulate` adds to what is there
+    in the first k tile already.
+    `maxima`: while the last k tile is written, row m's maximum over the valid columns goes to statistics row
+    `stat_row + m`; `maxima_init` starts it afresh at n tile 0, without it the maximum continues. Column c of row m is valid
+    iff c < length and, with `causal`, c <= m + diagonal; c counts from n tile 0.
+    """
+
+    head: Head
+    unsigned_a: 1
+    transposed: 1
+    accumulate: 1
+    maxima: 1
+    maxima_init: 1
+    causal: 1
+    a_address: 24
+    a_stride: 16
+    b_address: 24
+    b_stride: 16
+    acc_address: 16
+    acc_stride: 16
+    m: 16
+    n_tiles: 12
+    k_tiles: 12
+    length: 16
+    diagonal: signed(17)
+    stat_row: 12
+    reserved: 37
+
+
+class PostHead(data.Struct):
+    """What the POST operations that read the accumulator share: `groups` groups of `lanes` channels, `m` rows each.
+
+    Channel group g, row i is lanes g * lanes ... of the channels; channel c of row i is column c % columns of accumulator
+    row `acc_address + (c // columns) * acc_stride + i`. `stat_row`: statistics row of row 0.
+    """
+
+    acc_address: 16
+    acc_stride: 16
+    m: 16
+    groups: 12
+    stat_row: 12
+
+
+class Requant(data.Struct):
+    """REQUANT: int8 (blocked, at `out_address`, `out_stride`) = activation(requantise(acc)).
+
+    By `row_factor` with the row factors of the statistics rows and no bias; else with the records at `parameters`.
+    """
+
+    head: Head
+    post: PostHead
+    row_factor: 1
+    activation: Activation
+    reserved0: 5
+    parameters: 24
+    out_address: 24
+    out_stride: 16
+    constants: 96
+
+
+class Exp(data.Struct):
+    """EXP: softmax weights u8 from scores and their row maxima; then row factors `mant * 2^-mant_shift / sum`.
+
+    `first` starts the rows' sums afresh; `last` computes the row factors when all weights are summed. A row may so be
+    spread over several instructions. Valid columns as in `Matmul`, c counts from this instruction's group 0; groups beyond
+    them still write their zero weights.
+    """
+
+    head: Head
+    post: PostHead
+    causal: 1
+    first: 1
+    last: 1
+    reserved0: 5
+    out_address: 24
+    out_stride: 16
+    mult: 16
+    shift: 6
+    length: 16
+    diagonal: signed(17)
+    mant: 16
+    mant_shift: 6
+    reserved1: 43
+
+
+class Residual(data.Struct):
+    """RESIDUAL: x = sat16(sat16(requantise(acc)) + residual), back into the accumulator, and LayerNorm statistics of the rows.
+
+    `first` starts the rows' sums afresh; `last` computes mean and row factor; a row may be spread over several instructions.
+    `no_acc`: x is the residual alone. The residual is int16, blocked. `channels`, `inverse`, `inverse_shift`, `eps`: constants of
+    the statistics (docs/numerics.md).
+    """
+
+    head: Head
+    post: PostHead
+    no_acc: 1
+    first: 1
+    last: 1
+    reserved0: 5
+    parameters: 24
+    residual_address: 24
+    residual_stride: 16
+    channels: 15
+    inverse: 24
+    inverse_shift: 6
+    eps: 48
+    reserved1: 3
+
+
+class Norm(data.Struct):
+    """NORM: normalises int16 rows in the accumulator; up to two affine outputs: int8 at `out8_*`, int16 at `out16_*`."""
+
+    head: Head
+    post: PostHead
+    out8: 1
+    out16: 1
+    reserved0: 6
+    parameters: 24
+    out8_address: 24
+    out8_stride: 16
+    out16_address: 24
+    out16_stride: 16
+    shift8: 6
+    shift16: 6
+    reserved1: 44
+
+
+class Table(data.Struct):
+    """TABLE: loads the activation table, 2^table_bits bytes, from the scratchpad."""
+
+    head: Head
+    reserved0: 80
+    parameters: 24
+    reserved1: 136
+
+
+class Header(data.Struct):
+    """First 32 bytes of a program. `instructions` counts END."""
+
+    magic: 32
+    version: 16
+    reserved0: 16
+    config_hash: 32
+    instructions: 32
+    reserved1: 128
+
+
+LAYOUTS: dict[Opcode, type[data.Struct]] = {
+    Opcode.END: Control,
+    Opcode.LOAD: Transfer,
+    Opcode.MATMUL: Matmul,
+    Opcode.REQUANT: Requant,
+    Opcode.EXP: Exp,
+    Opcode.RESIDUAL: Residual,
+    Opcode.NORM: Norm,
+    Opcode.TABLE: Table,
+    Opcode.STORE: Transfer,
+}
+
+
+class Trap(enum.Enum, shape=4):
+    """Why the accelerator stopped."""
+
+    NONE = 0
+    BAD_HEADER = 1
+    ILLEGAL_INSTRUCTION = 2
+    MEMORY_WINDOW = 3
+    MISALIGNED = 4
+    SCRATCHPAD_RANGE = 5
+    ACCUMULATOR_RANGE = 6
+    BUS_ERROR = 7
+    WATCHDOG = 8
+    SEMAPHORE_OVERFLOW = 9
