@@ -1,0 +1,1 @@
+"""From a quantised network to a program: tiling, allocation, scheduling, tokens, encoding."""

@@ -1,0 +1,71 @@
+"""Compile a quantised encoder into a program."""
+
+from celosia.hw.config import Config
+from celosia.hw.isa import Opcode
+from celosia.sw.model.quantised import QuantisedEncoder
+
+from .buffers import CompileError
+from .codec import encode
+from .lower import Lowering
+from .program import CONSTANTS, INPUTS, PROGRAM, SCRATCH, Program, assemble
+from .schedule import Scheduler
+from .sync import Space, synchronise
+from .tensors import round_up
+from .tiling import choose
+
+
+def compile_encoder(
+    config: Config, encoder: QuantisedEncoder, tokens: int, length: int | None = None, causal: bool = False
+) -> Program:
+    """A program for sequences of `tokens` rows; rows from `length` on are padding; `causal` masks later positions.
+
+    Input `x`: int16 embedding sums at `encoder.scale_in`. Output `y`: int16 at `encoder.scale_out`.
+    Errors: CompileError, in one line, when it does not fit or the configuration lacks something.
+    """
+    if encoder.table_bits != config.post.table_bits:
+        raise CompileError(
+            f"the encoder was quantised for post.table_bits = {encoder.table_bits}, this configuration has "
+            f"{config.post.table_bits}: quantise again"
+        )
+    length = tokens if length is None else length
+    if not 1 <= length <= tokens:
+        raise CompileError(f"length must be from 1 to {tokens}, not {length}")
+    tiling = choose(config, tokens, encoder.hidden, encoder.heads, encoder.ffn)
+    lowering = Lowering(config, encoder, tiling, length, causal)
+    source, result = lowering.build()
+    middle = source.place(INPUTS, 0)
+    end = result.place(INPUTS, round_up(middle, 4096))
+    for tile in source.tiles.values():
+        tile.loaded = True
+    for tile in result.tiles.values():
+        tile.output = True
+    scheduler = Scheduler(config, lowering.steps)
+    ops = scheduler.run()
+    synchronise(
+        ops,
+        {
+            Space.SCRATCHPAD: config.scratchpad_words,
+            Space.ACCUMULATOR: config.acc_rows,
+            Space.STATISTICS: config.accumulator.stat_rows,
+            Space.MEMORY: scheduler.scratch_bytes // config.beat_bytes,
+        },
+    )
+    code = assemble(config, [encode(op.opcode, op.wait, op.signal, **op.fields) for op in ops] + [encode(Opcode.END)])
+    constants = lowering.constants.image()
+    sizes = {PROGRAM: len(code), CONSTANTS: len(constants), INPUTS: end, SCRATCH: scheduler.scratch_bytes}
+    shape = (tokens, encoder.hidden)
+    return Program(
+        config=config,
+        code=code,
+        constants=constants,
+        sizes=tuple(sizes[window] for window in sorted(sizes)),
+        inputs={"x": source.image(shape)},
+        outputs={"y": result.image(shape)},
+        macs=encoder_macs(encoder, tokens),
+    )
+
+
+def encoder_macs(encoder: QuantisedEncoder, tokens: int) -> int:
+    """Multiplications of the network on `tokens` rows: four projections, two attention products, the FFN."""
+    projections = 4 * encoder.hidden**2 + 2 * encoder.hidden * encoder.ffn
+    return len(encoder.layers) * tokens * (projections + 2 * tokens * encoder.hidden)

@@ -1,0 +1,71 @@
+"""The constants window: weights cut into chunks in the order of their use, parameter records, tables. Each is stored once."""
+
+import numpy as np
+import numpy.typing as npt
+
+from celosia.hw.config import Config
+from celosia.hw.numerics import RECORD_BYTES
+
+from .buffers import Buffer
+from .program import CONSTANTS
+from .sync import Space
+from .tensors import round_up, to_blocked
+
+REQUANT_RECORD = np.dtype([("bias", "<i4"), ("mult", "<u2"), ("shift", "u1"), ("zero", "u1")])
+NORM_RECORD = np.dtype([("beta", "<i4"), ("gamma", "<i2"), ("zero", "<u2")])
+assert REQUANT_RECORD.itemsize == NORM_RECORD.itemsize == RECORD_BYTES
+
+
+class Constants:
+    """Collects constants; the same key gives the same place, a new buffer (a new lifetime on chip) each time."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self._pieces: list[npt.NDArray[np.uint8]] = []
+        self._places: dict[object, tuple[int, int]] = {}
+        self.size = 0
+
+    def buffer(self, key: object, make: "Callable[[], npt.NDArray[np.uint8]]", label: str) -> Buffer:  # noqa: F821
+        """A buffer that streams in the bytes that `make` gives; they are padded to whole transfers."""
+        if key not in self._places:
+            raw = make()
+            padded = np.zeros(round_up(len(raw), self.config.beat_bytes), np.uint8)
+            padded[: len(raw)] = raw
+            self._places[key] = (self.size, len(padded))
+            self._pieces.append(padded)
+            self.size += len(padded)
+        offset, size = self._places[key]
+        words = size // self.config.word_bytes
+        return Buffer(Space.SCRATCHPAD, words, label, home=(CONSTANTS, offset), loaded=True, stream=True)
+
+    def image(self) -> npt.NDArray[np.uint8]:
+        """All bytes."""
+        return np.concatenate(self._pieces) if self._pieces else np.zeros(0, np.uint8)
+
+    def grouped(self, *records: npt.NDArray) -> npt.NDArray[np.uint8]:
+        """Record arrays [channels] by groups of `lanes`: for each group, each array's records, padded to whole words."""
+        lanes = self.config.post.lanes
+        size = self.config.record_words * self.config.word_bytes
+        groups = len(records[0]) // lanes
+        raw = np.zeros((groups, len(records), size), np.uint8)
+        for index, array in enumerate(records):
+            raw[:, index, : lanes * RECORD_BYTES] = array.reshape(groups, lanes).view(np.uint8)
+        return raw.reshape(-1)
+
+    def weights(self, weight: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
+        """A chunk of weights [out, in], blocked along `in`."""
+        return to_blocked(weight, self.config.word_bytes)
+
+
+def requant_records(bias: npt.NDArray, mult: npt.NDArray, shift: npt.NDArray) -> npt.NDArray:
+    """Records of a requantisation, one a channel."""
+    records = np.zeros(len(bias), REQUANT_RECORD)
+    records["bias"], records["mult"], records["shift"] = bias, mult, shift
+    return records
+
+
+def norm_records(gamma: npt.NDArray, beta: npt.NDArray) -> npt.NDArray:
+    """Records of an affine output, one a channel."""
+    records = np.zeros(len(gamma), NORM_RECORD)
+    records["gamma"], records["beta"] = gamma, beta
+    return records

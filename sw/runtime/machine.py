@@ -1,0 +1,239 @@
+"""The accelerator's state, and the effect of every instruction on it, in golden functions."""
+
+import numpy as np
+
+from celosia.hw.config import Config
+from celosia.hw.isa import Activation, Opcode, Trap
+from celosia.hw.numerics import ACC_BITS
+from celosia.sw.compiler.codec import Instruction
+from celosia.sw.compiler.constants import NORM_RECORD, REQUANT_RECORD
+from celosia.sw.golden.factor import row_factor
+from celosia.sw.golden.layernorm import affine, normalise, residual_add, row_stats, row_sums
+from celosia.sw.golden.matmul import matmul
+from celosia.sw.golden.requant import relu, requant, table_lookup
+from celosia.sw.golden.rounding import integers, sat
+from celosia.sw.golden.softmax import row_max, softmax_weights, valid_columns
+
+LOWEST = -(1 << ACC_BITS - 1)
+
+
+class TrapError(Exception):
+    """The accelerator would stop here: `code` and the faulting `address`."""
+
+    def __init__(self, code: Trap, address: int = 0) -> None:
+        self.code, self.address = code, address
+        super().__init__(f"{code.name} at {address:#x}")
+
+
+class Machine:
+    """On-chip state of one accelerator. `memory`: bytes by bus address; `windows`: (base, size) in bytes."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.memory = np.zeros(0, np.uint8)
+        self.windows: list[tuple[int, int]] = []
+        self.scratchpad = np.zeros((config.scratchpad_words, config.word_bytes), np.uint8)
+        self.acc = np.zeros((config.acc_rows, config.array.columns), np.int64)
+        rows = config.accumulator.stat_rows
+        self.maxima = np.full(rows, LOWEST, np.int64)
+        self.sums = np.zeros((2, rows), np.int64)
+        self.mean, self.factor, self.shift = (np.zeros(rows, np.int64) for _ in range(3))
+        self.table = np.zeros(1 << config.post.table_bits, np.int8)
+        self.bytes_read = self.bytes_written = 0
+        self._operations = {
+            Opcode.LOAD: self._load,
+            Opcode.STORE: self._store,
+            Opcode.MATMUL: self._matmul,
+            Opcode.REQUANT: self._requant,
+            Opcode.EXP: self._exp,
+            Opcode.RESIDUAL: self._residual,
+            Opcode.NORM: self._norm,
+            Opcode.TABLE: self._load_table,
+        }
+
+    def execute(self, one: Instruction) -> None:
+        """The effect of an instruction. Errors: TrapError."""
+        self._operations[one.opcode](one)
+
+    # Addresses
+
+    def _words(self, first: np.ndarray | int, count: int = 1) -> np.ndarray:
+        """Scratchpad addresses `first + 0 ... count - 1`, checked."""
+        addresses = np.asarray(first)[..., None] + np.arange(count)
+        if addresses.size and addresses.max() >= self.config.scratchpad_words:
+            bad = addresses[addresses >= self.config.scratchpad_words]
+            raise TrapError(Trap.SCRATCHPAD_RANGE, int(bad.flat[0]))
+        return addresses
+
+    def _acc_rows(self, first: int, stride: int, tiles: int, m: int) -> np.ndarray:
+        """Accumulator addresses [tiles, m], checked."""
+        addresses = first + np.arange(tiles)[:, None] * stride + np.arange(m)
+        if addresses.max() >= self.config.acc_rows:
+            raise TrapError(Trap.ACCUMULATOR_RANGE, int(addresses[addresses >= self.config.acc_rows].flat[0]))
+        return addresses
+
+    def _stat_rows(self, one: Instruction) -> slice:
+        if one.stat_row + one.m > self.config.accumulator.stat_rows:
+            raise TrapError(Trap.ACCUMULATOR_RANGE, self.config.accumulator.stat_rows)
+        return slice(one.stat_row, one.stat_row + one.m)
+
+    # LOAD and STORE
+
+    def _segments(self, one: Instruction) -> tuple[np.ndarray, np.ndarray]:
+        """Byte addresses and scratchpad words of a transfer, both [segments, words]."""
+        word, granule = self.config.word_bytes, self.config.beat_bytes
+        size = one.words * word
+        if not size or not one.segments:
+            raise TrapError(Trap.ILLEGAL_INSTRUCTION)
+        if one.window >= len(self.windows):
+            raise TrapError(Trap.MEMORY_WINDOW, one.offset)
+        base, limit = self.windows[one.window]
+        if one.offset % granule or size % granule or (one.segments > 1 and one.stride % granule):
+            raise TrapError(Trap.MISALIGNED, base + one.offset)
+        offsets = one.offset + np.arange(one.segments) * one.stride
+        if offsets.max() + size > limit:
+            raise TrapError(Trap.MEMORY_WINDOW, base + int(offsets[offsets + size > limit][0]))
+        words = self._words(one.address + np.arange(one.segments) * one.sp_stride, one.words)
+        return base + offsets[:, None] + np.arange(one.words) * word, words
+
+    def _load(self, one: Instruction) -> None:
+        addresses, words = self._segments(one)
+        bytes_of = addresses[..., None] + np.arange(self.config.word_bytes)
+        self.scratchpad[words] = self.memory[bytes_of]
+        self.bytes_read += bytes_of.size
+
+    def _store(self, one: Instruction) -> None:
+        addresses, words = self._segments(one)
+        bytes_of = addresses[..., None] + np.arange(self.config.word_bytes)
+        self.memory[bytes_of] = self.scratchpad[words]
+        self.bytes_written += bytes_of.size
+
+    # ARRAY
+
+    def _matmul(self, one: Instruction) -> None:
+        rows, columns = self.config.array.rows, self.config.array.columns
+        if not (one.m and one.n_tiles and one.k_tiles):
+            raise TrapError(Trap.ILLEGAL_INSTRUCTION)
+        blocks = np.arange(one.k_tiles)
+        a = self.scratchpad[self._words(one.a_address + blocks * one.a_stride, one.m)]  # [k, m, row]
+        a = (a if one.unsigned_a else a.view(np.int8)).swapaxes(0, 1).reshape(one.m, -1)
+        n = one.n_tiles * columns
+        if one.transposed:
+            words = self._words(one.b_address + blocks * one.b_stride, n)
+            b = self.scratchpad[words].view(np.int8).swapaxes(1, 2).reshape(-1, n)  # [k, n, row] -> [k * row, n]
+        else:
+            groups = np.arange(-(-n // rows))
+            words = self._words(one.b_address + groups * one.b_stride, one.k_tiles * rows)
+            b = self.scratchpad[words].view(np.int8).swapaxes(0, 1).reshape(one.k_tiles * rows, -1)[:, :n]
+        where = self._acc_rows(one.acc_address, one.acc_stride, one.n_tiles, one.m)
+        result = matmul(a, b).reshape(one.m, one.n_tiles, columns).swapaxes(0, 1)  # [n, m, column]
+        if one.accumulate:
+            result = result + self.acc[where]
+        if result.size and (result.max() >= -LOWEST or result.min() < LOWEST):
+            raise OverflowError("an accumulator left int32: the compiler's bound is wrong")
+        self.acc[where] = result
+        if one.maxima:
+            stat = self._stat_rows(one)
+            mask = valid_columns(one.m, n, one.length, one.diagonal if one.causal else None)
+            new = row_max(result.swapaxes(0, 1).reshape(one.m, n), mask)
+            self.maxima[stat] = new if one.maxima_init else np.maximum(self.maxima[stat], new)
+
+    # POST
+
+    def _post_rows(self, one: Instruction) -> tuple[np.ndarray, np.ndarray]:
+        """Accumulator rows [tiles, m] that the groups touch, and the channels [groups * lanes]."""
+        if not (one.m and one.groups):
+            raise TrapError(Trap.ILLEGAL_INSTRUCTION)
+        channels = one.groups * self.config.post.lanes
+        tiles = -(-channels // self.config.array.columns)
+        return self._acc_rows(one.acc_address, one.acc_stride, tiles, one.m), np.arange(channels)
+
+    def _read_acc(self, one: Instruction) -> np.ndarray:
+        """[m, channels]."""
+        where, channels = self._post_rows(one)
+        return self.acc[where].swapaxes(0, 1).reshape(one.m, -1)[:, : len(channels)]
+
+    def _write_acc(self, one: Instruction, values: np.ndarray) -> None:
+        where, channels = self._post_rows(one)
+        tile, column = np.divmod(channels, self.config.array.columns)
+        self.acc[where[tile], column[:, None]] = values.T
+
+    def _records(self, one: Instruction, sets: int, dtype: np.dtype) -> list[np.ndarray]:
+        """Record arrays [channels], `sets` of them."""
+        c = self.config
+        words = self._words(one.parameters, one.groups * sets * c.record_words)
+        raw = self.scratchpad[words].reshape(one.groups, sets, -1)[..., : c.post.lanes * dtype.itemsize]
+        return [np.ascontiguousarray(raw[:, index]).view(dtype).reshape(-1) for index in range(sets)]
+
+    def _tensor_bytes(self, address: int, stride: int, m: int, channels: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Scratchpad word and byte, each [m, channels * size], of a blocked tensor of `size`-byte elements."""
+        word = self.config.word_bytes
+        block, within = np.divmod(np.arange(channels * size), word * size)
+        words = address + block * stride + np.arange(m)[:, None] * size + within // word
+        return self._words(words)[..., 0], np.broadcast_to(within % word, words.shape)
+
+    def _put(self, one: Instruction, values: np.ndarray, address: int, stride: int, dtype: str) -> None:
+        raw = np.ascontiguousarray(values.astype(dtype)).view(np.uint8)
+        size = np.dtype(dtype).itemsize
+        self.scratchpad[self._tensor_bytes(address, stride, one.m, values.shape[1], size)] = raw
+
+    def _requant(self, one: Instruction) -> None:
+        acc = self._read_acc(one)
+        if one.row_factor:
+            stat = self._stat_rows(one)
+            value = requant(acc, 0, self.factor[stat, None], self.shift[stat, None])
+        else:
+            (records,) = self._records(one, 1, REQUANT_RECORD)
+            value = requant(acc, *(records[name].astype(np.int64) for name in ("bias", "mult", "shift")))
+        if one.activation == Activation.TABLE.value:
+            bits = self.config.post.table_bits
+            value = table_lookup(sat(value, bits), self.table, bits)
+        else:
+            value = sat(value, 8)
+            value = relu(value) if one.activation == Activation.RELU.value else value
+        self._put(one, value, one.out_address, one.out_stride, "i1")
+
+    def _exp(self, one: Instruction) -> None:
+        scores, stat = self._read_acc(one), self._stat_rows(one)
+        mask = valid_columns(one.m, scores.shape[1], one.length, one.diagonal if one.causal else None)
+        weights, sums = softmax_weights(scores, self.maxima[stat], mask, one.mult, one.shift)
+        self._put(one, weights, one.out_address, one.out_stride, "u1")
+        self.sums[0, stat] = sums if one.first else self.sums[0, stat] + sums
+        if one.last:
+            self.factor[stat], self.shift[stat] = row_factor(one.mant, one.mant_shift, self.sums[0, stat])
+
+    def _residual(self, one: Instruction) -> None:
+        stat = self._stat_rows(one)
+        _, channels = self._post_rows(one)
+        where = self._tensor_bytes(one.residual_address, one.residual_stride, one.m, len(channels), 2)
+        residual = self.scratchpad[where].view("<i2").astype(np.int64)
+        if one.no_acc:
+            x = residual
+        else:
+            (records,) = self._records(one, 1, REQUANT_RECORD)
+            parts = (records[name].astype(np.int64) for name in ("bias", "mult", "shift"))
+            x = residual_add(self._read_acc(one), *parts, residual)
+        self._write_acc(one, x)
+        sums = np.stack(row_sums(x))
+        self.sums[:, stat] = sums if one.first else self.sums[:, stat] + sums
+        if one.last:
+            self.mean[stat], self.factor[stat], self.shift[stat] = row_stats(
+                *self.sums[:, stat], one.channels, one.inverse, one.inverse_shift, one.eps
+            )
+
+    def _norm(self, one: Instruction) -> None:
+        stat = self._stat_rows(one)
+        # The accumulator holds int16 here; hardware looks at the low half.
+        x = integers(self._read_acc(one).astype(np.int16))
+        norm = normalise(x, self.mean[stat], self.factor[stat], self.shift[stat])
+        narrow, wide = self._records(one, 2, NORM_RECORD)
+        if one.out8:
+            value = affine(norm, narrow["gamma"].astype(np.int64), narrow["beta"].astype(np.int64), one.shift8, 8)
+            self._put(one, value, one.out8_address, one.out8_stride, "i1")
+        if one.out16:
+            value = affine(norm, wide["gamma"].astype(np.int64), wide["beta"].astype(np.int64), one.shift16, 16)
+            self._put(one, value, one.out16_address, one.out16_stride, "i2")
+
+    def _load_table(self, one: Instruction) -> None:
+        words = -(-len(self.table) // self.config.word_bytes)
+        self.table = self.scratchpad[self._words(one.parameters, words)].reshape(-1)[: len(self.table)].view(np.int8).copy()
