@@ -6,14 +6,15 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from .numerics import RECORD_BYTES
+from celosia.hw.numerics import RECORD_BYTES
 
 SOFTMAX_KERNELS = ("base2", "ibert")
 GELU_KERNELS = ("table", "ibert")
 
 
 class ConfigError(ValueError):
-    """A value that breaks a rule; the message names the field, the rule and, where there is one, the nearest legal value."""
+    """A value that breaks a rule; the message names the field, the rule and the nearest legal value, if there is
+    one."""
 
 
 def _power_of_two(name: str, value: Any, low: int, high: int) -> None:
@@ -59,7 +60,7 @@ class ArrayConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ScratchpadConfig:
-    """The scratchpad. `kib`: size in KiB. `banks`: interleaved word by word, each one read and one write a cycle."""
+    """The scratchpad. `kib`: size in KiB. `banks`: interleaved word by word, one read and one write a cycle each."""
 
     kib: int = 64
     banks: int = 4
@@ -71,7 +72,10 @@ class ScratchpadConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class AccumulatorConfig:
-    """The accumulator. `kib`: size in KiB. `banks`: interleaved row by row. `stat_rows`: rows whose statistics can be held."""
+    """The accumulator.
+
+    `kib`: size in KiB. `banks`: interleaved row by row. `stat_rows`: rows whose statistics can be held.
+    """
 
     kib: int = 256
     banks: int = 4
@@ -85,7 +89,10 @@ class AccumulatorConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class BusConfig:
-    """The AXI4 memory port. `bytes` a beat; `address_bits`; `burst`: longest burst in beats; `outstanding`: bursts in flight."""
+    """The AXI4 memory port.
+
+    `bytes` a beat; `address_bits`; `burst`: longest burst in beats; `outstanding`: bursts in flight.
+    """
 
     bytes: int = 16
     address_bits: int = 32
@@ -106,7 +113,8 @@ class BusConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PostConfig:
-    """The POST unit. `lanes`: elements a cycle. `table_bits`: index width of the activation table. `softmax`, `gelu`: kernels.
+    """The POST unit. `lanes`: elements a cycle. `table_bits`: index width of the activation table. `softmax`, `gelu`:
+    kernels.
 
     `max_channels`: longest row that LayerNorm or softmax can hold, in elements; sizes the row sums.
     """
@@ -162,8 +170,8 @@ class Config:
         if self.acc_rows > 1 << 16:
             near = (1 << 16) * self.acc_row_bytes // 1024
             raise ConfigError(
-                f"accumulator.kib must give at most 65536 rows of {self.acc_row_bytes} bytes, not {self.accumulator.kib!r}; "
-                f"the nearest legal value is {near}"
+                f"accumulator.kib must give at most 65536 rows of {self.acc_row_bytes} bytes, "
+                f"not {self.accumulator.kib!r}; the nearest legal value is {near}"
             )
 
     @property
@@ -188,7 +196,7 @@ class Config:
 
     @property
     def beat_bytes(self) -> int:
-        """Granule of every transfer between memory and scratchpad: addresses, strides and lengths are multiples of it."""
+        """Granule of transfers between memory and scratchpad: offsets, strides and lengths are multiples of it."""
         return max(self.bus.bytes, self.word_bytes)
 
     @property
@@ -208,7 +216,10 @@ class Config:
 
 
 def from_dict(values: dict[str, Any], base: Config | None = None) -> Config:
-    """A configuration from nested values (a parsed TOML file), over `base`. Errors: ConfigError on unknown fields and bad values."""
+    """A configuration from nested values (a parsed TOML file), over `base`.
+
+    Errors: ConfigError on unknown fields and bad values.
+    """
     merged = (base or Config()).to_dict()
     for section, fields in values.items():
         _known("section", section, list(merged))

@@ -5,8 +5,8 @@ from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from . import isa
-from .config import Config
+from celosia.hw import isa
+from celosia.hw.config import Config
 
 
 class Status(enum.Enum, shape=2):
@@ -43,10 +43,10 @@ class Done(data.Struct):
 class UnitSignature(wiring.Signature):
     """What control and a unit exchange, seen from control.
 
-    `instruction`: a 256-bit instruction whose tokens were taken. `done`: valid for one cycle, no ready: the instruction's effects
-    are visible; in instruction order, at most one a cycle. `busy`: an instruction has started and is not done.
-    `status`: this cycle's work. `fault`: valid from the cycle of a fault until reset; the unit stops and starts
-    nothing new.
+    `instruction`: a 256-bit instruction whose tokens were taken. `done`: valid for one cycle, no ready: the
+    instruction's effects are visible; in instruction order, at most one a cycle. `busy`: an instruction has started
+    and is not done. `status`: this cycle's work. `fault`: valid from the cycle of a fault until reset; the unit stops
+    and starts nothing new.
     """
 
     def __init__(self) -> None:
@@ -64,8 +64,8 @@ class UnitSignature(wiring.Signature):
 class ReadPortSignature(wiring.Signature):
     """Read port of a memory, seen from the reader: a stream of addresses out, a stream of words in, in order.
 
-    The memory keeps room for every word that was asked for, so a reader may stall at will and ask ahead as far as the port
-    accepts. Full rate: one word a cycle. An address beyond the memory must not be sent.
+    The memory keeps room for every word that was asked for, so a reader may stall at will and ask ahead as far as the
+    port accepts. Full rate: one word a cycle. An address beyond the memory must not be sent.
     """
 
     def __init__(self, address_bits: int, width: int) -> None:
@@ -81,7 +81,10 @@ def write_layout(address_bits: int, width: int, granules: int) -> data.StructLay
 
 
 class WritePortSignature(wiring.Signature):
-    """Write port of a memory, seen from the writer: a stream of masked writes. A write is visible to addresses sent after it was taken."""
+    """Write port of a memory, seen from the writer: a stream of masked writes.
+
+    A write is visible to addresses sent after it was taken.
+    """
 
     def __init__(self, address_bits: int, width: int, granules: int) -> None:
         self.address_bits, self.width, self.granules = address_bits, width, granules
@@ -111,8 +114,8 @@ def accumulator_write(config: Config) -> WritePortSignature:
 class PartialRow(data.StructLayout):
     """A row of results on its way from the array into the accumulator.
 
-    `accumulate`: add to what is there. `maxima`: update the row's maximum (`init`: start afresh) over the columns c < `limit`.
-    `done`: the last row of an instruction, with `mask` the units to signal once it is written.
+    `accumulate`: add to what is there. `maxima`: update the row's maximum (`init`: start afresh) over the columns c <
+    `limit`. `done`: the last row of an instruction, with `mask` the units to signal once it is written.
     """
 
     def __init__(self, config: Config, width: int) -> None:

@@ -1,12 +1,12 @@
 """The instruction set: the one definition that hardware, compiler, disassembler and documentation share.
 
-A program is a 32-byte header and 32-byte little-endian instructions. Every instruction starts with `Head`: its opcode, the
-units whose token it takes before it starts (`wait`) and those that it gives a token to when it is done (`signal`). There is
-one counting semaphore for each ordered pair of units; an instruction takes or gives at most one token of each.
+A program is a 32-byte header and 32-byte little-endian instructions. Every instruction starts with `Head`: its opcode,
+the units whose token it takes before it starts (`wait`) and those that it gives a token to when it is done (`signal`).
+There is one counting semaphore for each ordered pair of units; an instruction takes or gives at most one token of each.
 
 All on-chip tensors are *blocked*: channels in blocks of `array.rows`, `[block][row][channel of the block]`, so that one
-scratchpad word is one row of one block; a stride is the distance in words between blocks. int16 tensors take two words per
-row and block (channels low, channels high), so that their row r is at `2 * r`. A memory image has the same layout.
+scratchpad word is one row of one block; a stride is the distance in words between blocks. int16 tensors take two words
+per row and block (channels low, channels high), so that their row r is at `2 * r`. A memory image has the same layout.
 """
 
 import enum as pyenum
@@ -97,17 +97,18 @@ class Transfer(data.Struct):
 
 
 class Matmul(data.Struct):
-    """MATMUL: acc[n][m] (+)= sum over k of A[k][m] . B[k][n], whole on chip, `k_tiles` x `n_tiles` tiles of the array, n outermost.
+    """MATMUL: acc[n][m] (+)= sum over k of A[k][m] . B[k][n], whole on chip, `k_tiles` x `n_tiles` tiles of the array,
+    n outermost.
 
     A is blocked, m rows, `a_stride` words between its blocks; tile k is block k. `unsigned_a`: A is u8.
-    B: with `transposed`, B is stored N x K, as weights [out, in] and K of attention are: tile (k, n) is rows n * columns ... of
-    block k, `b_stride` words between blocks. Without, B is stored K x N, as V of attention is: tile (k, n) is rows
-    k * rows ... of the block(s) that hold channels n * columns ...
-    Result row m of tile n goes to accumulator row `acc_address + n * acc_stride + m`; `accumulate` adds to what is there
-    in the first k tile already.
+    B: with `transposed`, B is stored N x K, as weights [out, in] and K of attention are: tile (k, n) is rows n *
+    columns ... of block k, `b_stride` words between blocks. Without, B is stored K x N, as V of attention is: tile (k,
+    n) is rows k * rows ... of the block(s) that hold channels n * columns ...
+    Result row m of tile n goes to accumulator row `acc_address + n * acc_stride + m`; `accumulate` adds to what is
+    there in the first k tile already.
     `maxima`: while the last k tile is written, row m's maximum over the valid columns goes to statistics row
-    `stat_row + m`; `maxima_init` starts it afresh at n tile 0, without it the maximum continues. Column c of row m is valid
-    iff c < length and, with `causal`, c <= m + diagonal; c counts from n tile 0.
+    `stat_row + m`; `maxima_init` starts it afresh at n tile 0, without it the maximum continues. Column c of row m is
+    valid iff c < length and, with `causal`, c <= m + diagonal; c counts from n tile 0.
     """
 
     head: Head
@@ -135,8 +136,8 @@ class Matmul(data.Struct):
 class PostHead(data.Struct):
     """What the POST operations that read the accumulator share: `groups` groups of `lanes` channels, `m` rows each.
 
-    Channel group g, row i is lanes g * lanes ... of the channels; channel c of row i is column c % columns of accumulator
-    row `acc_address + (c // columns) * acc_stride + i`. `stat_row`: statistics row of row 0.
+    Channel group g, row i is lanes g * lanes ... of the channels; channel c of row i is column c % columns of
+    accumulator row `acc_address + (c // columns) * acc_stride + i`. `stat_row`: statistics row of row 0.
     """
 
     acc_address: 16
@@ -167,8 +168,8 @@ class Exp(data.Struct):
     """EXP: softmax weights u8 from scores and their row maxima; then row factors `mant * 2^-mant_shift / sum`.
 
     `first` starts the rows' sums afresh; `last` computes the row factors when all weights are summed. A row may so be
-    spread over several instructions. Valid columns as in `Matmul`, c counts from this instruction's group 0; groups beyond
-    them still write their zero weights.
+    spread over several instructions. Valid columns as in `Matmul`, c counts from this instruction's group 0; groups
+    beyond them still write their zero weights.
     """
 
     head: Head
@@ -189,11 +190,12 @@ class Exp(data.Struct):
 
 
 class Residual(data.Struct):
-    """RESIDUAL: x = sat16(sat16(requantise(acc)) + residual), back into the accumulator, and LayerNorm statistics of the rows.
+    """RESIDUAL: x = sat16(sat16(requantise(acc)) + residual), back into the accumulator, and LayerNorm statistics of
+    the rows.
 
-    `first` starts the rows' sums afresh; `last` computes mean and row factor; a row may be spread over several instructions.
-    `no_acc`: x is the residual alone. The residual is int16, blocked. `channels`, `inverse`, `inverse_shift`, `eps`: constants of
-    the statistics (docs/numerics.md).
+    `first` starts the rows' sums afresh; `last` computes mean and row factor; a row may be spread over several
+    instructions. `no_acc`: x is the residual alone. The residual is int16, blocked. `channels`, `inverse`,
+    `inverse_shift`, `eps`: constants of the statistics (docs/numerics.md).
     """
 
     head: Head
@@ -213,7 +215,8 @@ class Residual(data.Struct):
 
 
 class Norm(data.Struct):
-    """NORM: normalises int16 rows in the accumulator; up to two affine outputs: int8 at `out8_*`, int16 at `out16_*`."""
+    """NORM: normalises int16 rows in the accumulator; up to two affine outputs: int8 at `out8_*`, int16 at
+    `out16_*`."""
 
     head: Head
     post: PostHead

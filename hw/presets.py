@@ -1,6 +1,6 @@
 """Named configurations."""
 
-from .config import AccumulatorConfig, ArrayConfig, BusConfig, Config, PostConfig, ScratchpadConfig
+from celosia.hw.config import AccumulatorConfig, ArrayConfig, BusConfig, Config, PostConfig, ScratchpadConfig
 
 PRESETS: dict[str, Config] = {
     # For tests: everything small, and no two sizes alike by accident.

@@ -9,8 +9,8 @@ from amaranth.utils import ceil_log2
 class Sram(wiring.Component):
     """One read, one write port memory of `depth` words of `width` bits, written in `granules` equal parts.
 
-    A read enabled in cycle t gives `read_data` in cycle t + 1, held until the next read. A read of the address that is being
-    written gives an undefined word: users never look at it. Contents are undefined until written.
+    A read enabled in cycle t gives `read_data` in cycle t + 1, held until the next read. A read of the address that is
+    being written gives an undefined word: users never look at it. Contents are undefined until written.
 
     Ports: `read_en`, `read_address`, `read_data`; `write_en` (a bit a granule), `write_address`, `write_data`.
     """

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from celosia.hw.isa import Opcode, Unit
-
-from .sync import Region, Space
+from celosia.sw.compiler.sync import Region, Space
 
 
 class CompileError(ValueError):
@@ -17,8 +16,8 @@ class CompileError(ValueError):
 class Buffer:
     """A piece of an on-chip memory with a lifetime: `size` words (scratchpad) or rows (accumulator, statistics).
 
-    `home`: (window, offset in bytes) of its copy in memory, None until it is spilled. `loaded`: the copy in memory is there from
-    the beginning (constants, inputs). `stream`: a constant that is loaded for one use and then dropped.
+    `home`: (window, offset in bytes) of its copy in memory, None until it is spilled. `loaded`: the copy in memory is
+    there from the beginning (constants, inputs). `stream`: a constant that is loaded for one use and then dropped.
     `output`: must be in memory at the end.
     """
 

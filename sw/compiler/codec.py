@@ -81,7 +81,10 @@ def header_fields() -> dict[str, Field]:
 
 
 def pack(fields: dict[str, Field], values: dict[str, Any], what: str) -> bytes:
-    """Little-endian bytes of one 32-byte record; absent fields are zero. Errors: CodecError on unknown or overflowing fields."""
+    """Little-endian bytes of one 32-byte record; absent fields are zero.
+
+    Errors: CodecError on unknown or overflowing fields.
+    """
     word = 0
     for name, value in values.items():
         field = fields.get(name)
@@ -128,6 +131,9 @@ def disassemble(instruction: Instruction) -> str:
     names = [unit.name.lower() for unit in Unit]
     taken = "".join(f" <{names[i]}" for i in range(len(names)) if instruction.wait >> i & 1)
     given = "".join(f" >{names[i]}" for i in range(len(names)) if instruction.signal >> i & 1)
-    values = " ".join(f"{name}={value:#x}" if "address" in name or name == "offset" else f"{name}={value}"
-                      for name, value in instruction.fields.items() if value)
+    values = " ".join(
+        f"{name}={value:#x}" if "address" in name or name == "offset" else f"{name}={value}"
+        for name, value in instruction.fields.items()
+        if value
+    )
     return f"{instruction.opcode.name:<9}{taken}{given} {values}".rstrip()

@@ -2,16 +2,15 @@
 
 from celosia.hw.config import Config
 from celosia.hw.isa import Opcode
+from celosia.sw.compiler.buffers import CompileError
+from celosia.sw.compiler.codec import encode
+from celosia.sw.compiler.lower import Lowering
+from celosia.sw.compiler.program import CONSTANTS, INPUTS, PROGRAM, SCRATCH, Program, assemble
+from celosia.sw.compiler.schedule import Scheduler
+from celosia.sw.compiler.sync import Space, synchronise
+from celosia.sw.compiler.tensors import round_up
+from celosia.sw.compiler.tiling import choose
 from celosia.sw.model.quantised import QuantisedEncoder
-
-from .buffers import CompileError
-from .codec import encode
-from .lower import Lowering
-from .program import CONSTANTS, INPUTS, PROGRAM, SCRATCH, Program, assemble
-from .schedule import Scheduler
-from .sync import Space, synchronise
-from .tensors import round_up
-from .tiling import choose
 
 
 def compile_encoder(

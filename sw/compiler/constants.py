@@ -1,15 +1,17 @@
-"""The constants window: weights cut into chunks in the order of their use, parameter records, tables. Each is stored once."""
+"""The constants window: weights cut into chunks in the order of their use, parameter records, tables.
+
+Each is stored once.
+"""
 
 import numpy as np
 import numpy.typing as npt
 
 from celosia.hw.config import Config
 from celosia.hw.numerics import RECORD_BYTES
-
-from .buffers import Buffer
-from .program import CONSTANTS
-from .sync import Space
-from .tensors import round_up, to_blocked
+from celosia.sw.compiler.buffers import Buffer
+from celosia.sw.compiler.program import CONSTANTS
+from celosia.sw.compiler.sync import Space
+from celosia.sw.compiler.tensors import round_up, to_blocked
 
 REQUANT_RECORD = np.dtype([("bias", "<i4"), ("mult", "<u2"), ("shift", "u1"), ("zero", "u1")])
 NORM_RECORD = np.dtype([("beta", "<i4"), ("gamma", "<i2"), ("zero", "<u2")])
@@ -43,7 +45,8 @@ class Constants:
         return np.concatenate(self._pieces) if self._pieces else np.zeros(0, np.uint8)
 
     def grouped(self, *records: npt.NDArray) -> npt.NDArray[np.uint8]:
-        """Record arrays [channels] by groups of `lanes`: for each group, each array's records, padded to whole words."""
+        """Record arrays [channels] by groups of `lanes`: for each group, each array's records, padded to whole
+        words."""
         lanes = self.config.post.lanes
         size = self.config.record_words * self.config.word_bytes
         groups = len(records[0]) // lanes

@@ -1,7 +1,8 @@
 """From a quantised encoder to steps: the operations of each layer on tiles, in an order that keeps the array busy.
 
 Work on one block of rows never waits for POST where it can be helped: attention runs some units ahead of its softmax,
-the two halves of the FFN are interleaved chunk by chunk, and the LayerNorm of one block stands between the matmuls of the next.
+the two halves of the FFN are interleaved chunk by chunk, and the LayerNorm of one block stands between the matmuls of
+the next.
 """
 
 from collections import deque
@@ -12,13 +13,12 @@ import numpy as np
 
 from celosia.hw.config import Config
 from celosia.hw.isa import Activation, Opcode, Unit
+from celosia.sw.compiler.buffers import Access, Buffer, Ref, Step
+from celosia.sw.compiler.constants import Constants, norm_records, requant_records
+from celosia.sw.compiler.sync import Space
+from celosia.sw.compiler.tensors import Tensor, round_up, spans
+from celosia.sw.compiler.tiling import Tiling
 from celosia.sw.model.quantised import QuantisedEncoder, QuantisedLayer, QuantisedLinear, QuantisedNorm
-
-from .buffers import Access, Buffer, Ref, Step
-from .constants import Constants, norm_records, requant_records
-from .sync import Space
-from .tensors import Tensor, round_up, spans
-from .tiling import Tiling
 
 ROW_UNIT_CYCLES = 30
 """Cycles that POST's row unit takes for a row; only used to decide how far attention runs ahead."""
@@ -49,7 +49,8 @@ def _pad(array: np.ndarray, size: int, axis: int) -> np.ndarray:
 
 
 class Lowering:
-    """Builds the steps of an encoder for sequences of `tiling.tokens` rows, of which the first `length` are attended to."""
+    """Builds the steps of an encoder for sequences of `tiling.tokens` rows, of which the first `length` are attended
+    to."""
 
     def __init__(self, config: Config, encoder: QuantisedEncoder, tiling: Tiling, length: int, causal: bool) -> None:
         self.config, self.encoder, self.tiling = config, encoder, tiling
@@ -124,7 +125,9 @@ class Lowering:
             weight, records = _pad_heads(weight, t.heads, t.head, 0), _pad_heads(records, t.heads, t.head, 0)
         else:
             weight, records = (_pad(array, round_up(len(array), t.step), 0) for array in (weight, records))
-        weight = _pad_heads(weight, t.heads, t.head, 1) if heads_in else _pad(weight, round_up(weight.shape[1], t.step), 1)
+        weight = (
+            _pad_heads(weight, t.heads, t.head, 1) if heads_in else _pad(weight, round_up(weight.shape[1], t.step), 1)
+        )
         return Linear(key, weight, records)
 
     def projections(self, name: str, layer: QuantisedLayer, x8: Tensor) -> list[Tensor]:
@@ -210,8 +213,16 @@ class Lowering:
             self.matmul(x, block, column, chunk, acc, outputs, column > 0, linear.key, offset)
 
     def matmul(
-        self, x: Tensor, block: int, column: int, chunk: Buffer, acc: Buffer, outputs: int, accumulate: bool,
-        label: str, offset: int = 0,
+        self,
+        x: Tensor,
+        block: int,
+        column: int,
+        chunk: Buffer,
+        acc: Buffer,
+        outputs: int,
+        accumulate: bool,
+        label: str,
+        offset: int = 0,
     ) -> None:
         """acc[offset:] (+)= one tile of `x` times one chunk of weights."""
         rows, tile = x.height(block), x.tiles[block, column]
@@ -231,8 +242,15 @@ class Lowering:
     # LayerNorm
 
     def norm(
-        self, name: str, block: int, acc: Buffer, linear: Linear | None, residual: Tensor,
-        norm: QuantisedNorm, out8: Tensor, out16: Tensor,
+        self,
+        name: str,
+        block: int,
+        acc: Buffer,
+        linear: Linear | None,
+        residual: Tensor,
+        norm: QuantisedNorm,
+        out8: Tensor,
+        out16: Tensor,
     ) -> None:
         """Residual add and LayerNorm of one block, tile by tile; without `linear` the residual alone is normalised."""
         stats = Buffer(Space.STATISTICS, residual.height(block), name)
@@ -247,8 +265,15 @@ class Lowering:
             self._add(step, defer=linear is not None)
 
     def _residual(
-        self, name: str, block: int, column: int, acc: Buffer, linear: Linear | None, residual: Tensor,
-        norm: QuantisedNorm, stats: Buffer,
+        self,
+        name: str,
+        block: int,
+        column: int,
+        acc: Buffer,
+        linear: Linear | None,
+        residual: Tensor,
+        norm: QuantisedNorm,
+        stats: Buffer,
     ) -> Step:
         rows, width, first = residual.height(block), residual.width(column), column * residual.tile_channels
         tile, offset = residual.tiles[block, column], first // self.config.array.columns * rows
@@ -270,8 +295,16 @@ class Lowering:
         return Step(Opcode.RESIDUAL, fields, reads, [target, stats.whole()], name)
 
     def _norm(
-        self, name: str, block: int, column: int, acc: Buffer, affine: list[np.ndarray], norm: QuantisedNorm,
-        stats: Buffer, out8: Tensor, out16: Tensor,
+        self,
+        name: str,
+        block: int,
+        column: int,
+        acc: Buffer,
+        affine: list[np.ndarray],
+        norm: QuantisedNorm,
+        stats: Buffer,
+        out8: Tensor,
+        out16: Tensor,
     ) -> Step:
         first, width, rows = column * out8.tile_channels, out8.width(column), out8.height(block)
         records = self.constants.buffer(
@@ -318,8 +351,15 @@ class Lowering:
         return max(1, min(wanted, acc - 1, weights - 1, c.accumulator.stat_rows // t.rows - 1, t.heads))
 
     def attention_unit(
-        self, name: str, layer: QuantisedLayer, head: int, block: int,
-        query: Tensor, key: Tensor, value: Tensor, context: Tensor,
+        self,
+        name: str,
+        layer: QuantisedLayer,
+        head: int,
+        block: int,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        context: Tensor,
     ) -> Iterator[None]:
         """Scores and softmax; then, when asked again, P.V and its requantisation."""
         t, c = self.tiling, self.config
@@ -355,8 +395,20 @@ class Lowering:
         self._add(Step(Opcode.REQUANT, fields, [acc.whole(), stats.whole()], [target], f"{label}.context"))
 
     def _scores(
-        self, label: str, q: Buffer, q_stride: int, key: Tensor, tile: int, column: int, inner: int,
-        k0: int, keys: int, start: int, rows: int, scores: Buffer, stats: Buffer,
+        self,
+        label: str,
+        q: Buffer,
+        q_stride: int,
+        key: Tensor,
+        tile: int,
+        column: int,
+        inner: int,
+        k0: int,
+        keys: int,
+        start: int,
+        rows: int,
+        scores: Buffer,
+        stats: Buffer,
     ) -> None:
         """Scores of one block of queries with one tile of keys."""
         c, k_tiles = self.config, self.tiling.head // self.config.array.rows
@@ -405,7 +457,10 @@ class Lowering:
         }  # fmt: skip
 
     def _add(self, step: Step, defer: bool = False) -> None:
-        """Append a step. Deferred ones take turns with the array's steps, so that its queue never stands behind POST's."""
+        """Append a step.
+
+        Deferred ones take turns with the array's steps, so that its queue never stands behind POST's.
+        """
         if defer:
             self.deferred.append(step)
             return

@@ -6,8 +6,7 @@ import numpy as np
 
 from celosia.hw import isa
 from celosia.hw.config import Config
-
-from .codec import CodecError, Instruction, decode, disassemble, header_fields, pack, unpack
+from celosia.sw.compiler.codec import CodecError, Instruction, decode, disassemble, header_fields, pack, unpack
 
 PROGRAM, CONSTANTS, INPUTS, SCRATCH = range(isa.WINDOWS)
 """Memory windows: the program, read-only constants, inputs and outputs, intermediate tensors."""
@@ -21,7 +20,8 @@ class ProgramError(ValueError):
 class TileImage:
     """Where one tile of a tensor lies in a window: blocked `[block][row][channel]`, rows padded to `rows_padded`.
 
-    `offset`: bytes. `row`, `channel`: position of the tile in the tensor. `rows`, `channels`: its size (channels padded to blocks).
+    `offset`: bytes. `row`, `channel`: position of the tile in the tensor. `rows`, `channels`: its size (channels
+    padded to blocks).
     """
 
     offset: int
@@ -46,8 +46,9 @@ class TensorImage:
 class Program:
     """A compiled program and its memory image.
 
-    `code`: header and instructions. `constants`: bytes of the constants window. `sizes`: bytes of each window. `inputs`, `outputs`:
-    tensors that the host writes and reads. `macs`: multiplications that the network needs (padding not counted).
+    `code`: header and instructions. `constants`: bytes of the constants window. `sizes`: bytes of each window.
+    `inputs`, `outputs`: tensors that the host writes and reads. `macs`: multiplications that the network needs
+    (padding not counted).
     """
 
     config: Config

@@ -1,8 +1,9 @@
 """From steps to instructions: residency, allocation, loads ahead of their use, stores.
 
-The steps' order is given. Buffers live from their first to their last use. An activation whose next use is far away may be
-kept in memory meanwhile; which ones is decided before, by Belady's rule, so that its place is free at once. Allocation then
-runs ahead of emission, so that loads stand in the program before the work that they serve, as many as LOAD's queue holds.
+The steps' order is given. Buffers live from their first to their last use. An activation whose next use is far away
+may be kept in memory meanwhile; which ones is decided before, by Belady's rule, so that its place is free at once.
+Allocation then runs ahead of emission, so that loads stand in the program before the work that they serve, as many as
+LOAD's queue holds.
 """
 
 from bisect import bisect_right
@@ -10,12 +11,15 @@ from collections import Counter, defaultdict
 
 from celosia.hw.config import Config
 from celosia.hw.isa import Opcode
+from celosia.sw.compiler.buffers import Access, Allocator, Buffer, CompileError, Ref, Step
+from celosia.sw.compiler.program import SCRATCH
+from celosia.sw.compiler.sync import Op, Region, Space
 
-from .buffers import Access, Allocator, Buffer, CompileError, Ref, Step
-from .program import SCRATCH
-from .sync import Op, Region, Space
-
-NAMES = {Space.SCRATCHPAD: "scratchpad words", Space.ACCUMULATOR: "accumulator rows", Space.STATISTICS: "statistics rows"}
+NAMES = {
+    Space.SCRATCHPAD: "scratchpad words",
+    Space.ACCUMULATOR: "accumulator rows",
+    Space.STATISTICS: "statistics rows",
+}
 
 
 def uses_of(steps: list[Step]) -> dict[Buffer, list[int]]:
@@ -30,7 +34,8 @@ def uses_of(steps: list[Step]) -> dict[Buffer, list[int]]:
 def plan_drops(steps: list[Step], uses: dict[Buffer, list[int]], budget: int) -> set[tuple[Buffer, int]]:
     """Pairs (activation, step after which it leaves the scratchpad although it is used again).
 
-    `budget`: scratchpad words for activations; a step that needs more gets more. Belady: the one whose next use is furthest goes.
+    `budget`: scratchpad words for activations; a step that needs more gets more. Belady: the one whose next use is
+    furthest goes.
     """
     drops: set[tuple[Buffer, int]] = set()
     resident: dict[Buffer, int] = {}  # activation -> its latest use
@@ -109,7 +114,11 @@ class Scheduler:
             if place is None:
                 return buffer
             self.address[buffer] = place
-            if buffer.space is Space.SCRATCHPAD and buffer.home is not None and (buffer in inputs or buffer in self.clean):
+            if (
+                buffer.space is Space.SCRATCHPAD
+                and buffer.home is not None
+                and (buffer in inputs or buffer in self.clean)
+            ):
                 self._transfer(Opcode.LOAD, buffer)
                 self.ahead[index] += 1
         return None
@@ -154,7 +163,13 @@ class Scheduler:
         granule = self.config.beat_bytes
         memory = [Region(Space.MEMORY, offset // granule, size // granule)] if window == SCRATCH else []
         chip = [Region(Space.SCRATCHPAD, self.address[buffer], buffer.size)]
-        fields = {"window": window, "offset": offset, "words": buffer.size, "segments": 1, "address": self.address[buffer]}
+        fields = {
+            "window": window,
+            "offset": offset,
+            "words": buffer.size,
+            "segments": 1,
+            "address": self.address[buffer],
+        }
         reads, writes = (memory, chip) if opcode is Opcode.LOAD else (chip, memory)
         self.ops.append(Op(opcode, fields, reads, writes, label=buffer.label))
 

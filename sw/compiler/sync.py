@@ -1,8 +1,9 @@
 """Tokens: from what each instruction reads and writes to the wait and signal masks.
 
-Units run in order, so an instruction that depends on several instructions of another unit needs to wait for the last of them
-only, and never again for an earlier one. One counting semaphore for each ordered pair of units and at most one token an
-instruction is therefore enough: the k-th wait of a consumer for a producer matches the k-th signal of that producer.
+Units run in order, so an instruction that depends on several instructions of another unit needs to wait for the last
+of them only, and never again for an earlier one. One counting semaphore for each ordered pair of units and at most one
+token an instruction is therefore enough: the k-th wait of a consumer for a producer matches the k-th signal of that
+producer.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +15,10 @@ from celosia.hw.isa import UNITS, Opcode, Unit
 
 
 class Space(IntEnum):
-    """Address spaces in which instructions meet. MEMORY counts in units of `MEMORY_GRANULE` bytes of the scratch window."""
+    """Address spaces in which instructions meet.
+
+    MEMORY counts in units of `MEMORY_GRANULE` bytes of the scratch window.
+    """
 
     SCRATCHPAD = 0
     ACCUMULATOR = 1
@@ -37,12 +41,17 @@ class Region:
         """The runs; contiguous ones as one."""
         if self.count == 1 or self.stride == self.length:
             return [slice(self.start, self.start + self.length * self.count)]
-        return [slice(self.start + i * self.stride, self.start + i * self.stride + self.length) for i in range(self.count)]
+        return [
+            slice(self.start + i * self.stride, self.start + i * self.stride + self.length) for i in range(self.count)
+        ]
 
 
 @dataclass
 class Op:
-    """An instruction before encoding. `fields`: its values. `reads`, `writes`: what it touches. The masks are set by `synchronise`."""
+    """An instruction before encoding.
+
+    `fields`: its values. `reads`, `writes`: what it touches. The masks are set by `synchronise`.
+    """
 
     opcode: Opcode
     fields: dict[str, int]
@@ -61,7 +70,8 @@ class Op:
 
 
 class _History:
-    """For each word of each space and each unit: the last instruction (its number within the unit) that wrote or read it."""
+    """For each word of each space and each unit: the last instruction (its number within the unit) that wrote or
+    read it."""
 
     def __init__(self, sizes: dict[Space, int]) -> None:
         self.written = {space: np.full((UNITS, size), -1, np.int64) for space, size in sizes.items()}
@@ -73,7 +83,8 @@ class _History:
             np.maximum(into, table[region.space][:, run].max(axis=1, initial=-1), out=into)
 
     def needs(self, op: Op) -> tuple[np.ndarray, np.ndarray]:
-        """For each unit the last instruction that `op` must follow: by read-after-write, and by anything after a read or write."""
+        """For each unit the last instruction that `op` must follow: by read-after-write, and by anything after a
+        read or write."""
         raw = np.full(UNITS, -1, np.int64)
         for region in op.reads:
             self._latest(self.written, region, raw)
@@ -93,7 +104,8 @@ class _History:
 def synchronise(ops: list[Op], sizes: dict[Space, int]) -> None:
     """Set the masks of `ops`, in program order, so that every dependency is kept however fast or slow each unit is.
 
-    Within a unit instructions are in order everywhere but in the scratchpad: there a read must wait for the unit's own write.
+    Within a unit instructions are in order everywhere but in the scratchpad: there a read must wait for the unit's own
+    write.
     """
     history = _History(sizes)
     issued: list[list[Op]] = [[] for _ in range(UNITS)]

@@ -6,10 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from celosia.hw.config import Config
-
-from .buffers import Buffer
-from .program import TensorImage, TileImage
-from .sync import Space
+from celosia.sw.compiler.buffers import Buffer
+from celosia.sw.compiler.program import TensorImage, TileImage
+from celosia.sw.compiler.sync import Space
 
 
 def round_up(value: int, step: int) -> int:
@@ -24,7 +23,10 @@ def spans(total: int, step: int) -> Iterator[tuple[int, int]]:
 
 
 def to_blocked(matrix: npt.NDArray, word_bytes: int) -> npt.NDArray[np.uint8]:
-    """Bytes of a matrix [rows, channels] in blocked order. int8, uint8 or int16; channels a multiple of `word_bytes`."""
+    """Bytes of a matrix [rows, channels] in blocked order.
+
+    int8, uint8 or int16; channels a multiple of `word_bytes`.
+    """
     rows, channels = matrix.shape
     blocks = matrix.reshape(rows, channels // word_bytes, word_bytes).swapaxes(0, 1)
     return np.ascontiguousarray(blocks).view(np.uint8).reshape(-1)
@@ -39,13 +41,20 @@ def from_blocked(raw: npt.NDArray[np.uint8], rows: int, channels: int, dtype: st
 class Tensor:
     """An activation of `rows` x `channels` elements of `dtype`, cut into tiles of `tile_rows` x `tile_channels`.
 
-    `channels` is a multiple of the array's word. Rows of a tile are padded to `row_step` (transfers, and the array's tiles where
-    the tensor is a weight operand).
+    `channels` is a multiple of the array's word. Rows of a tile are padded to `row_step` (transfers, and the array's
+    tiles where the tensor is a weight operand).
     """
 
     def __init__(
-        self, config: Config, name: str, rows: int, channels: int, tile_rows: int, tile_channels: int,
-        dtype: str = "int8", row_step: int = 1,
+        self,
+        config: Config,
+        name: str,
+        rows: int,
+        channels: int,
+        tile_rows: int,
+        tile_channels: int,
+        dtype: str = "int8",
+        row_step: int = 1,
     ) -> None:
         self.config, self.name, self.dtype = config, name, dtype
         self.rows, self.channels = rows, channels
@@ -100,8 +109,12 @@ class Tensor:
             window, offset = tile.home
             tiles.append(
                 TileImage(
-                    offset, row * self.tile_rows, column * self.tile_channels,
-                    self.height(row), self.padded(row), self.width(column),
+                    offset,
+                    row * self.tile_rows,
+                    column * self.tile_channels,
+                    self.height(row),
+                    self.padded(row),
+                    self.width(column),
                 )
             )
         return TensorImage(window, shape, self.dtype, tuple(tiles))

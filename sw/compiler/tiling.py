@@ -3,19 +3,18 @@
 from dataclasses import dataclass
 
 from celosia.hw.config import Config
-
-from .buffers import CompileError
-from .tensors import round_up
+from celosia.sw.compiler.buffers import CompileError
+from celosia.sw.compiler.tensors import round_up
 
 
 @dataclass(frozen=True)
 class Tiling:
     """How an encoder of `tokens` rows is cut.
 
-    `step`: channels and weight-operand rows are padded to multiples of it (the larger side of the array). `rows`: rows of a
-    block of queries or tokens. `key_rows`: rows of a tile of K and V. `channels`: of an activation's tile, which is also the
-    reduction of one weight chunk. `chunk_outputs`: outputs of one weight chunk. `head`, `hidden`, `width`, `ffn`: padded channels of
-    a head, of the residual stream, of all heads, of the FFN.
+    `step`: channels and weight-operand rows are padded to multiples of it (the larger side of the array). `rows`: rows
+    of a block of queries or tokens. `key_rows`: rows of a tile of K and V. `channels`: of an activation's tile, which
+    is also the reduction of one weight chunk. `chunk_outputs`: outputs of one weight chunk. `head`, `hidden`, `width`,
+    `ffn`: padded channels of a head, of the residual stream, of all heads, of the FFN.
     """
 
     step: int
@@ -51,7 +50,10 @@ class Tiling:
 
 
 def choose(config: Config, tokens: int, hidden: int, heads: int, ffn: int) -> Tiling:
-    """The largest blocks of rows that leave room for double buffering. Errors: CompileError when one row does not fit."""
+    """The largest blocks of rows that leave room for double buffering.
+
+    Errors: CompileError when one row does not fit.
+    """
     if tokens < 1:
         raise CompileError(f"a sequence must have at least 1 token, not {tokens}")
     step = max(config.array.rows, config.array.columns)
@@ -72,8 +74,8 @@ def choose(config: Config, tokens: int, hidden: int, heads: int, ffn: int) -> Ti
     if not fitting:
         most = config.acc_rows * config.array.columns // 2
         raise CompileError(
-            f"a row of {widest} elements does not fit twice into the accumulator ({config.accumulator.kib} KiB holds two "
-            f"rows of {most}) or its tiles not into the scratchpad ({config.scratchpad.kib} KiB)"
+            f"a row of {widest} elements does not fit twice into the accumulator "
+            f"({config.accumulator.kib} KiB holds two rows of {most}) or its tiles not into the scratchpad ({config.scratchpad.kib} KiB)"
         )
     rows = max(fitting)
     return Tiling(step, tokens, rows, max(rows, step), channels, outputs, head, heads, stream, round_up(ffn, step))

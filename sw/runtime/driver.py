@@ -9,14 +9,13 @@ from celosia.hw.isa import MAGIC, Trap, Unit
 from celosia.hw.registers import BY_NAME, COUNTERS, Activity, counter_offset
 from celosia.sw.compiler.program import CONSTANTS, PROGRAM, Program, TensorImage
 from celosia.sw.compiler.tensors import from_blocked, round_up, to_blocked
-
-from .device import Bytes, Device, DeviceError
+from celosia.sw.runtime.device import Bytes, Device, DeviceError
 
 WINDOW_ALIGN = 4096
 DEFAULT_MAX_CYCLES = 1 << 40
 
 
-class TrapReport(DeviceError):
+class TrapReportError(DeviceError):
     """The accelerator stopped with a trap."""
 
     def __init__(self, code: int, address: int, pc: int) -> None:
@@ -61,7 +60,7 @@ class Driver:
         device.write_memory(self.bases[CONSTANTS], program.constants)
 
     def run(self, max_cycles: int = DEFAULT_MAX_CYCLES, **inputs: npt.NDArray) -> dict[str, npt.NDArray]:
-        """Outputs by name for inputs by name. Errors: TrapReport, DeviceError."""
+        """Outputs by name for inputs by name. Errors: TrapReportError, DeviceError."""
         for name, image in self.program.inputs.items():
             self._write_tensor(image, inputs[name])
         for index, (base, size) in enumerate(zip(self.bases, self.program.sizes, strict=True)):
@@ -77,7 +76,7 @@ class Driver:
         self._write("ISR", 3)
         if code := self._read("TRAP_CODE"):
             address = self._read("TRAP_ADDRESS_LO") | self._read("TRAP_ADDRESS_HI") << 32
-            raise TrapReport(code, address, self._read("TRAP_PC"))
+            raise TrapReportError(code, address, self._read("TRAP_PC"))
         return {name: self._read_tensor(image) for name, image in self.program.outputs.items()}
 
     def soft_reset(self) -> None:

@@ -6,13 +6,12 @@ from collections import deque
 import numpy as np
 
 from celosia.hw.config import Config
-from celosia.hw.isa import INSTRUCTION_BYTES, UNITS, Trap, Unit, WINDOWS
+from celosia.hw.isa import INSTRUCTION_BYTES, UNITS, WINDOWS, Trap, Unit
 from celosia.hw.registers import BY_NAME, REGISTERS, identity
 from celosia.sw.compiler.codec import Instruction
 from celosia.sw.compiler.program import ProgramError, parse
-
-from .device import Bytes, Device, DeviceError
-from .machine import Machine, TrapError
+from celosia.sw.runtime.device import Bytes, Device, DeviceError
+from celosia.sw.runtime.machine import Machine, TrapError
 
 _OFFSETS = {register.offset: register for register in REGISTERS}
 SEMAPHORE_LIMIT = 255
@@ -21,8 +20,8 @@ SEMAPHORE_LIMIT = 255
 class FunctionalDevice(Device):
     """Executes programs instruction by instruction; it has no notion of cycles.
 
-    `seed`: None runs the units in turn; a number picks, at every step, a random unit among those whose tokens are there, so that a
-    program whose tokens do not keep its dependencies gives other results.
+    `seed`: None runs the units in turn; a number picks, at every step, a random unit among those whose tokens are
+    there, so that a program whose tokens do not keep its dependencies gives other results.
     """
 
     name = "functional"

@@ -165,7 +165,9 @@ class Machine:
         raw = self.scratchpad[words].reshape(one.groups, sets, -1)[..., : c.post.lanes * dtype.itemsize]
         return [np.ascontiguousarray(raw[:, index]).view(dtype).reshape(-1) for index in range(sets)]
 
-    def _tensor_bytes(self, address: int, stride: int, m: int, channels: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    def _tensor_bytes(
+        self, address: int, stride: int, m: int, channels: int, size: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Scratchpad word and byte, each [m, channels * size], of a blocked tensor of `size`-byte elements."""
         word = self.config.word_bytes
         block, within = np.divmod(np.arange(channels * size), word * size)
@@ -236,4 +238,6 @@ class Machine:
 
     def _load_table(self, one: Instruction) -> None:
         words = -(-len(self.table) // self.config.word_bytes)
-        self.table = self.scratchpad[self._words(one.parameters, words)].reshape(-1)[: len(self.table)].view(np.int8).copy()
+        self.table = (
+            self.scratchpad[self._words(one.parameters, words)].reshape(-1)[: len(self.table)].view(np.int8).copy()
+        )

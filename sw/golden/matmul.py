@@ -1,0 +1,38 @@
+"""Matrix product (docs/numerics.md, "Tensors"): int8 or u8 operands, int32 sums."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from celosia.hw.numerics import ACC_BITS
+from celosia.sw.golden.rounding import IntArray, integers
+
+
+def check_int32(x: npt.ArrayLike) -> IntArray:
+    """`x`, known to fit an accumulator. Errors: OverflowError when a sum would wrap in the hardware."""
+    value = integers(x)
+    half = 1 << (ACC_BITS - 1)
+    if value.size and (value.min() < -half or value.max() >= half):
+        raise OverflowError(f"a sum from {value.min()} to {value.max()} does not fit an int{ACC_BITS} accumulator")
+    return value
+
+
+def matmul(a: npt.ArrayLike, b: npt.ArrayLike) -> IntArray:
+    """`a` [..., M, K] x `b` [..., K, N], exact. Errors: OverflowError when a result does not fit int32."""
+    left, right = integers(a), integers(b)
+    # Below 2^53 double precision is exact whatever the order of the sums, and BLAS is much faster than int64.
+    bound = left.shape[-1] * _magnitude(left) * _magnitude(right)
+    if bound < 1 << 53:
+        # One large product instead of a batch of small ones; 24 bits are exact in single precision.
+        real = np.float32 if bound < 1 << 24 else np.float64
+        rows = left.reshape(math.prod(left.shape[:-1]), left.shape[-1]) if right.ndim == 2 else left
+        product = (rows.astype(real) @ right.astype(real)).astype(np.int64)
+        return check_int32(product.reshape(*left.shape[:-1], right.shape[-1]) if right.ndim == 2 else product)
+    if bound >= 1 << 63:
+        raise OverflowError(f"products of up to {bound} do not fit an int{ACC_BITS} accumulator")
+    return check_int32(left @ right)
+
+
+def _magnitude(x: IntArray) -> int:
+    return max(-int(x.min()), int(x.max())) if x.size else 0

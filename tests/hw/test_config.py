@@ -1,0 +1,71 @@
+"""Configurations: rules, messages, overrides."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from celosia.hw.config import ArrayConfig, Config, ConfigError, from_dict, override
+from celosia.hw.presets import PRESETS
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("array.rows=15", "array.rows must be a power of two from 4 to 128, not 15; the nearest legal value is 16"),
+        ("array.rows=0", "array.rows must be a power of two from 4 to 128, not 0; the nearest legal value is 4"),
+        ("array.columns=wide", "array.columns must be a power of two from 4 to 128, not 'wide'"),
+        ("post.lanes=32", "post.lanes must be at most the smaller of array.rows and array.columns, not 32; "
+         "the nearest legal value is 16"),
+        ("bus.burst=512", "bus.burst must be a power of two from 2 to 256, not 512; the nearest legal value is 256"),
+        ("bus.bytes=64", None),
+        ("bus.bytes=128", "bus.burst must be at most 4096 / bus.bytes, not 64: a burst may not cross 4 KiB; "
+         "the nearest legal value is 32"),
+        ("accumulator.kib=8192", "accumulator.kib must give at most 65536 rows of 64 bytes, not 8192; "
+         "the nearest legal value is 4096"),
+        ("post.softmax=exact", "post.softmax must be one of base2, ibert, not 'exact'"),
+        ("post.table_bits=7", "post.table_bits must be from 8 to 12, not 7; the nearest legal value is 8"),
+        ("scratchpad.kb=3", "no field 'scratchpad.kb' in a configuration; did you mean scratchpad.kib?"),
+        ("aray.rows=3", "no section 'aray' in a configuration; did you mean array?"),
+        ("array.rows", "a setting must read section.field=value, not 'array.rows'"),
+    ],
+)  # fmt: skip
+def test_settings(setting, message):
+    if message is None:
+        assert override(PRESETS["transformer"], [setting]) != PRESETS["transformer"]
+        return
+    with pytest.raises(ConfigError) as error:
+        override(PRESETS["transformer"], [setting])
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_presets_survive_a_round_trip(name):
+    assert from_dict(PRESETS[name].to_dict()) == PRESETS[name]
+
+
+def test_hashes_tell_configurations_apart():
+    hashes = {config.hash for config in PRESETS.values()}
+    hashes |= {
+        override(PRESETS["tiny"], [s]).hash for s in ("bus.outstanding=8", "post.gelu=ibert", "control.queue=16")
+    }
+    assert len(hashes) == len(PRESETS) + 3
+
+
+@given(st.integers(2, 7), st.integers(2, 7), st.integers(0, 7))
+def test_derived_sizes(rows, columns, lanes):
+    lanes = min(lanes, rows, columns)
+    config = override(
+        Config(),
+        [f"array.rows={1 << rows}", f"array.columns={1 << columns}", f"post.lanes={1 << lanes}"],
+    )
+    assert config.scratchpad_words * config.word_bytes == config.scratchpad.kib * 1024
+    assert config.acc_rows * config.array.columns * 4 == config.accumulator.kib * 1024
+    assert config.record_words * config.word_bytes >= 8 * config.post.lanes
+    assert config.beat_bytes % config.bus.bytes == config.beat_bytes % config.word_bytes == 0
+
+
+def test_configurations_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        ArrayConfig().rows = 4  # type: ignore[misc]

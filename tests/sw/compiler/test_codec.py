@@ -1,0 +1,72 @@
+"""Encoding: round trips, and errors that name the field."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from celosia.hw.isa import INSTRUCTION_BYTES, LAYOUTS, Activation, Opcode
+from celosia.sw.compiler.codec import CodecError, decode, disassemble, encode, layout_fields
+
+
+@st.composite
+def instructions(draw):
+    opcode = draw(st.sampled_from(list(LAYOUTS)))
+    names = [name for name in layout_fields(opcode) if name not in ("opcode", "wait", "signal")]
+    fields = layout_fields(opcode)
+    high = {"activation": len(Activation) - 1}
+    values = {name: draw(st.integers(fields[name].low, high.get(name, fields[name].high))) for name in names}
+    return opcode, draw(st.integers(0, 15)), draw(st.integers(0, 15)), values
+
+
+@given(instructions())
+def test_decode_inverts_encode(sample):
+    opcode, wait, signal, values = sample
+    one = decode(encode(opcode, wait, signal, **values))
+    assert (one.opcode, one.wait, one.signal, one.fields) == (opcode, wait, signal, values)
+
+
+@given(instructions())
+def test_encoding_is_the_one_of_the_hardware_layout(sample):
+    opcode, wait, signal, values = sample
+    layout = LAYOUTS[opcode].as_shape()
+    nested = {"head": {"opcode": opcode, "wait": wait, "signal": signal}}
+    for name, _ in layout:
+        if str(name).startswith("reserved") or name == "head":
+            continue
+        if name == "post":
+            nested["post"] = {
+                inner: values[inner] for inner in ("acc_address", "acc_stride", "m", "groups", "stat_row")
+            }
+        else:
+            nested[name] = values[name]
+    word = layout.const(nested).as_bits()
+    assert encode(opcode, wait, signal, **values) == word.to_bytes(INSTRUCTION_BYTES, "little")
+
+
+@pytest.mark.parametrize("opcode", list(LAYOUTS))
+def test_fields_do_not_overlap(opcode):
+    taken = 0
+    for field in layout_fields(opcode).values():
+        mask = (1 << field.width) - 1 << field.offset
+        assert not taken & mask
+        taken |= mask
+
+
+def test_overflow_names_the_field_and_its_range():
+    with pytest.raises(CodecError, match=r"MATMUL\.m must be from 0 to 65535, not 65536"):
+        encode(Opcode.MATMUL, m=65536)
+
+
+def test_unknown_field_is_named():
+    with pytest.raises(CodecError, match="LOAD has no field 'n_tiles'"):
+        encode(Opcode.LOAD, n_tiles=1)
+
+
+def test_illegal_opcode_is_refused():
+    with pytest.raises(CodecError, match="illegal opcode 0x00"):
+        decode(bytes(INSTRUCTION_BYTES))
+
+
+def test_disassembly_shows_tokens_and_fields():
+    text = disassemble(decode(encode(Opcode.STORE, 0b0100, 0b0001, words=8, address=0x20)))
+    assert text.split() == ["STORE", "<post", ">load", "words=8", "address=0x20"]

@@ -1,0 +1,168 @@
+"""Compiled programs on the functional device give what the integer encoder gives, on every shape of array."""
+
+import numpy as np
+import pytest
+
+from celosia.hw.config import Config, override
+from celosia.hw.isa import UNITS, Opcode
+from celosia.hw.presets import PRESETS
+from celosia.sw.compiler.buffers import Allocator, CompileError
+from celosia.sw.compiler.compile import compile_encoder, encoder_macs
+from celosia.sw.compiler.program import ProgramError, parse
+from celosia.sw.model.bert import random_bert
+from celosia.sw.model.calibrate import calibrate
+from celosia.sw.model.encoder import quantise_embedding, run_golden
+from celosia.sw.model.quantise import QuantiseOptions, quantise
+from celosia.sw.model.reference import embedding_sum
+from celosia.sw.runtime.driver import Driver
+from celosia.sw.runtime.functional import FunctionalDevice
+
+
+def network(hidden: int, heads: int, ffn: int, tokens: int, layers: int = 1, table_bits: int = 8):
+    """A quantised random encoder and an input."""
+    model = random_bert(layers, hidden, heads, ffn, seed=hidden + tokens)
+    rng = np.random.default_rng(tokens)
+    ids = [rng.integers(0, 1000, tokens).tolist() for _ in range(3)]
+    encoder = quantise(model, calibrate(model, ids), QuantiseOptions(table_bits=table_bits))
+    return encoder, quantise_embedding(encoder, embedding_sum(model, ids[:1]))[0]
+
+
+def check(config: Config, shape: tuple[int, int, int], tokens: int, seed: int | None = None, **options) -> Driver:
+    """Compile, run, compare; the driver for more questions."""
+    encoder, x = network(*shape, tokens, table_bits=config.post.table_bits)
+    driver = Driver(FunctionalDevice(config, seed), compile_encoder(config, encoder, tokens, **options))
+    result = driver.run(x=x)["y"]
+    valid = options.get("length") or tokens
+    golden = run_golden(encoder, x, options.get("length"), options.get("causal", False))
+    np.testing.assert_array_equal(result[:valid], golden[:valid])
+    return driver
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 5, 16, 31])
+def test_tiny(tokens):
+    check(PRESETS["tiny"], (32, 2, 64), tokens)
+
+
+@pytest.mark.parametrize(
+    ("settings", "shape", "tokens"),
+    [
+        (["array.rows=8", "array.columns=4", "bus.bytes=4"], (24, 3, 40), 13),
+        (["array.rows=4", "array.columns=16"], (48, 3, 96), 9),
+        (["array.rows=8", "array.columns=4", "post.lanes=1"], (24, 3, 40), 6),
+        (["post.lanes=2", "bus.bytes=32"], (20, 2, 36), 11),
+        (["array.rows=16", "array.columns=8", "bus.bytes=64", "post.table_bits=10"], (64, 4, 128), 23),
+    ],
+)
+def test_other_shapes_of_array(settings, shape, tokens):
+    if "post.lanes" not in " ".join(settings):
+        settings = [*settings, "post.lanes=4"]
+    roomy = ["scratchpad.kib=32", "accumulator.kib=16"]
+    check(override(PRESETS["tiny"], roomy + settings), shape, tokens, seed=1)
+
+
+@pytest.mark.parametrize("preset", ["edge", "gemmini", "transformer", "server"])
+def test_presets(preset):
+    check(PRESETS[preset], (96, 3, 160), 50, seed=2)
+
+
+def test_causal_and_padding():
+    check(PRESETS["tiny"], (32, 2, 64), 19, causal=True)
+    check(PRESETS["tiny"], (32, 2, 64), 19, length=7)
+    check(PRESETS["tiny"], (32, 2, 64), 19, length=7, causal=True)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_any_interleaving_of_units_gives_the_same_bytes(seed):
+    reference = check(PRESETS["tiny"], (32, 2, 64), 25).memory()
+    np.testing.assert_array_equal(check(PRESETS["tiny"], (32, 2, 64), 25, seed=seed).memory(), reference)
+
+
+def test_without_tokens_some_interleaving_fails():
+    encoder, x = network(32, 2, 64, 25)
+    config = PRESETS["tiny"]
+    program = compile_encoder(config, encoder, 25)
+    code = np.frombuffer(program.code, np.uint8).reshape(-1, 32).copy()
+    code[1:, 1] = 0  # wait and signal of every instruction
+    program.code = code.tobytes()
+    golden = run_golden(encoder, x)
+
+    def correct(seed: int) -> bool:
+        try:
+            return np.array_equal(Driver(FunctionalDevice(config, seed), program).run(x=x)["y"], golden)
+        except (ValueError, OverflowError):  # parameters that are not there yet
+            return False
+
+    assert not all(correct(seed) for seed in range(3))
+
+
+def test_tokens_balance():
+    encoder, _ = network(32, 2, 64, 25)
+    instructions = compile_encoder(PRESETS["tiny"], encoder, 25).instructions
+    for producer in range(UNITS):
+        for consumer in range(UNITS):
+            given = sum(i.signal >> consumer & 1 for i in instructions if i.unit == producer)
+            taken = sum(i.wait >> producer & 1 for i in instructions if i.unit == consumer)
+            assert given == taken
+
+
+def test_spilling_costs_traffic_but_not_results():
+    roomy = check(override(PRESETS["tiny"], ["scratchpad.kib=64"]), (32, 2, 64), 40)
+    tight = check(override(PRESETS["tiny"], ["scratchpad.kib=4"]), (32, 2, 64), 40)
+    assert tight.counters()["BYTES_WRITTEN"] > roomy.counters()["BYTES_WRITTEN"]
+
+
+def test_softmax_and_norm_read_each_accumulator_row_as_often_as_the_architecture_says():
+    """One read of a score; two reads of a row that is normalised: the residual add and the normalisation."""
+    encoder, _ = network(32, 2, 64, 20)
+    instructions = compile_encoder(PRESETS["tiny"], encoder, 20).instructions
+    elements = {opcode: sum(i.m * i.groups * 4 for i in instructions if i.opcode is opcode) for opcode in
+                (Opcode.EXP, Opcode.RESIDUAL, Opcode.NORM)}  # fmt: skip
+    assert elements == {Opcode.EXP: 2 * 20 * 20, Opcode.RESIDUAL: 3 * 20 * 32, Opcode.NORM: 3 * 20 * 32}
+
+
+def test_macs_of_bert_base():
+    encoder, _ = network(32, 2, 64, 8)
+    assert encoder_macs(encoder, 8) == 8 * (4 * 32 * 32 + 2 * 32 * 64) + 2 * 8 * 8 * 32
+
+
+def test_too_long_a_sequence_names_the_limit():
+    encoder, _ = network(32, 2, 64, 8)
+    with pytest.raises(CompileError, match=r"post\.max_channels = 1024"):
+        compile_encoder(PRESETS["tiny"], encoder, 2000)
+    with pytest.raises(CompileError, match="does not fit twice into the accumulator"):
+        compile_encoder(override(PRESETS["tiny"], ["accumulator.kib=1"]), encoder, 512)
+
+
+def test_wrong_table_width_is_named():
+    encoder, _ = network(32, 2, 64, 8)
+    with pytest.raises(CompileError, match=r"post\.table_bits = 8, this configuration has 10"):
+        compile_encoder(override(PRESETS["tiny"], ["post.table_bits=10"]), encoder, 8)
+
+
+def test_a_program_for_another_configuration_is_refused():
+    encoder, _ = network(32, 2, 64, 8)
+    code = compile_encoder(PRESETS["tiny"], encoder, 8).code
+    with pytest.raises(ProgramError, match="config_hash"):
+        parse(code, PRESETS["edge"])
+    with pytest.raises(ProgramError, match=r"has .* bytes, this has"):
+        parse(code[:-1], PRESETS["tiny"])
+
+
+def test_allocator_never_overlaps_and_prefers_what_is_free_for_longest():
+    memory = Allocator(64, 4)
+    rng = np.random.default_rng(0)
+    live: dict[int, int] = {}
+    for time in range(500):
+        if live and rng.random() < 0.5:
+            place = rng.choice(list(live))
+            memory.release(int(place), live.pop(place), time)
+        size = int(rng.integers(1, 17))
+        place = memory.place(size)
+        if place is not None:
+            assert all(place + size <= other or other + live[other] <= place for other in live)
+            live[place] = size
+    memory = Allocator(12, 4)
+    first, second, third = memory.place(4), memory.place(4), memory.place(4)
+    for time, place in enumerate((second, first, third)):
+        memory.release(place, 4, time + 1)
+    assert memory.place(4) == second
