@@ -61,6 +61,7 @@ def compile_encoder(
         inputs={"x": source.image(shape)},
         outputs={"y": result.image(shape)},
         macs=encoder_macs(encoder, tokens),
+        labels=[*(op.label for op in ops), ""],
     )
 
 

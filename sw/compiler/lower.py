@@ -255,14 +255,14 @@ class Lowering:
         """Residual add and LayerNorm of one block, tile by tile; without `linear` the residual alone is normalised."""
         stats = Buffer(Space.STATISTICS, residual.height(block), name)
         for column in range(residual.columns):
-            self._add(self._residual(name, block, column, acc, linear, residual, norm, stats), defer=linear is not None)
+            self._add(self._residual(name, block, column, acc, linear, residual, norm, stats), defer=True)
         affine = [
             _pad(norm_records(gamma, beta), self.tiling.hidden, 0)
             for gamma, beta in ((norm.gamma8, norm.beta8), (norm.gamma16, norm.beta16))
         ]
         for column in range(residual.columns):
             step = self._norm(name, block, column, acc, affine, norm, stats, out8, out16)
-            self._add(step, defer=linear is not None)
+            self._add(step, defer=True)
 
     def _residual(
         self,

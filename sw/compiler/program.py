@@ -49,6 +49,7 @@ class Program:
     `code`: header and instructions. `constants`: bytes of the constants window. `sizes`: bytes of each window.
     `inputs`, `outputs`: tensors that the host writes and reads. `macs`: multiplications that the network needs
     (padding not counted).
+    `labels`: for each instruction what it works on, for listings and traces.
     """
 
     config: Config
@@ -58,6 +59,7 @@ class Program:
     inputs: dict[str, TensorImage] = field(default_factory=dict)
     outputs: dict[str, TensorImage] = field(default_factory=dict)
     macs: int = 0
+    labels: list[str] = field(default_factory=list)
 
     @property
     def instructions(self) -> list[Instruction]:
@@ -71,7 +73,9 @@ class Program:
 
     def listing(self) -> str:
         """The disassembly, a line an instruction."""
-        return "\n".join(f"{index:6d}  {disassemble(one)}" for index, one in enumerate(self.instructions))
+        names = [f"  ; {label}" if label else "" for label in self.labels] or [""] * len(self.instructions)
+        lines = zip(self.instructions, names, strict=True)
+        return "\n".join(f"{index:6d}  {disassemble(one)}{name}" for index, (one, name) in enumerate(lines))
 
 
 def assemble(config: Config, instructions: list[bytes]) -> bytes:

@@ -40,8 +40,12 @@ class Tiling:
 
     @property
     def head_channels(self) -> int:
-        """Channels of a tile of Q, K, V or context: whole heads."""
-        return self.head * max(1, self.channels // self.head)
+        """Channels of a tile of Q, K, V or context: whole heads.
+
+        Few when there are several blocks of rows, since then the tiles are loaded again head by head.
+        """
+        most = self.channels if self.tokens <= self.rows else self.channels // 2
+        return self.head * max(1, most // self.head)
 
     def outputs(self, tile_channels: int) -> int:
         """Outputs of a weight chunk whose results go to tiles of `tile_channels`: a divisor of it."""
@@ -50,7 +54,7 @@ class Tiling:
 
 
 def choose(config: Config, tokens: int, hidden: int, heads: int, ffn: int) -> Tiling:
-    """The largest blocks of rows that leave room for double buffering.
+    """Tile sizes that keep array and bus busy and leave room for double buffering.
 
     Errors: CompileError when one row does not fit.
     """
@@ -65,9 +69,9 @@ def choose(config: Config, tokens: int, hidden: int, heads: int, ffn: int) -> Ti
             f"a row of {widest} elements exceeds post.max_channels = {config.post.max_channels}: "
             f"sequence and hidden size may be at most that"
         )
-    chunk = max(step * step, config.scratchpad_words * config.word_bytes // 8)
+    chunk = max(step * step, config.scratchpad_words * config.word_bytes // 16)
     channels = step
-    while channels * 2 * step <= chunk and channels * channels < 2 * chunk and channels < 8 * step:
+    while channels * 2 * step <= chunk and channels * channels < 2 * chunk and channels < 4 * step:
         channels *= 2
     outputs = max(step, chunk // channels // step * step)
     fitting = [rows for rows in _candidates(step, tokens) if _fits(config, rows, stream, keys, channels)]
@@ -77,7 +81,10 @@ def choose(config: Config, tokens: int, hidden: int, heads: int, ffn: int) -> Ti
             f"a row of {widest} elements does not fit twice into the accumulator "
             f"({config.accumulator.kib} KiB holds two rows of {most}) or its tiles not into the scratchpad ({config.scratchpad.kib} KiB)"
         )
-    rows = max(fitting)
+    # Each weight is loaded once a block: with this many rows loading weights takes half of the bus. More rows would cost
+    # room that lets units run ahead of one another.
+    enough = 2 * config.array.rows * config.array.columns // config.bus.bytes
+    rows = max([rows for rows in fitting if rows <= enough] or fitting[:1])
     return Tiling(step, tokens, rows, max(rows, step), channels, outputs, head, heads, stream, round_up(ffn, step))
 
 

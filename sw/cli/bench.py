@@ -1,0 +1,147 @@
+"""`celosia bench`: workloads on a device, and where the cycles went."""
+
+from typing import Annotated, Any
+
+import typer
+
+from celosia.sw.cli import output
+from celosia.sw.cli.errors import FAILED, CliError
+from celosia.sw.cli.options import (
+    Choice,
+    ConfigOption,
+    DeviceKind,
+    DeviceOption,
+    JsonOption,
+    LatencyOption,
+    PresetOption,
+    SeedOption,
+    SetOption,
+    StallsOption,
+    pick,
+    resolve,
+)
+
+COLUMNS = [
+    "workload", ">cycles", ">ideal", ">utilisation", ">of its own limit", "not at work on it", ">read", ">written",
+    "= functional", ">simulated",
+]  # fmt: skip
+
+
+def bench(
+    workload: Annotated[list[str] | None, typer.Option("--workload", help="Only this one; may be repeated.")] = None,
+    preset: PresetOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    device: DeviceOption = DeviceKind.RTL,
+    latency: LatencyOption = 20,
+    stalls: StallsOption = 0.0,
+    seed: SeedOption = 0,
+    check: Annotated[bool, typer.Option(help="Compare with the functional device, byte for byte.")] = True,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table in Markdown.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Measure workloads: cycles, utilisation of the array, and what it waited for."""
+    choice = resolve(preset, config, settings)
+    if json and markdown:
+        raise CliError("--json and --markdown exclude one another: give one of them")
+    from celosia.sw.workloads import WORKLOADS
+
+    names = [pick("workload", name, WORKLOADS) for name in workload or WORKLOADS]
+    bus = {"latency": latency, "stalls": stalls, "seed": seed}
+    results = measure(choice, names, device, bus, check)
+    if json:
+        output.print_json(results)
+    elif markdown:
+        print(output.markdown_table(COLUMNS, [table_row(result) for result in results]))
+    else:
+        title = f"{choice.label}, {device} device, {latency} cycles of memory latency"
+        output.print_tables(output.make_table(title, COLUMNS, [table_row(result) for result in results]))
+    if wrong := [result for result in results if result["bit_exact"] is False]:
+        first = wrong[0]
+        raise CliError(f"{first['workload']} differs from the functional device: {first['first_difference']}", FAILED)
+
+
+def measure(
+    choice: Choice, names: list[str], kind: DeviceKind, bus: dict[str, Any], check: bool = True
+) -> list[dict[str, Any]]:
+    """Results of workloads, in the form of `describe`. `bus`: latency, stalls and seed of the RTL device's memory."""
+    from celosia.sw.cli.execution import Runner, open_device
+    from celosia.sw.cli.network import Network, prepare
+    from celosia.sw.workloads import WORKLOADS
+
+    networks: dict[Any, Network] = {}
+    results = []
+    for name in names:
+        workload = WORKLOADS[name]
+        if workload.network not in networks:
+            networks[workload.network] = prepare(choice.config, workload.model())
+        network = networks[workload.network]
+        ids = workload.ids(network.model)
+        network.program(len(ids))
+        # A device of its own for each: nothing of one workload can help or spoil the next.
+        device = open_device(choice.config, kind, **bus)
+        reference = open_device(choice.config, DeviceKind.FUNCTIONAL) if check and kind is DeviceKind.RTL else None
+        with output.step(f"{name} on the {kind} device"):
+            outcome = Runner(network, device, reference).run(ids)
+        results.append(describe(name, choice, kind, bus, outcome))
+    return results
+
+
+def describe(name: str, choice: Choice, kind: DeviceKind, bus: dict[str, Any], outcome: Any) -> dict[str, Any]:
+    """One workload's result, as printed by --json.
+
+    `stalls`: cause to cycles in which the array did no useful work; with `ideal_cycles` they add up to `cycles`. `units`:
+    cycles of every unit by activity. `own_limit`: the larger of ideal cycles and `bus_cycles` (bytes read over bytes a
+    beat). `bit_exact`: None when not compared. What only cycles tell is None, or empty, on the functional device.
+    """
+    from celosia.hw.isa import Unit
+    from celosia.sw.cli.execution import ratio, stall_causes
+
+    counters, program = outcome.counters, outcome.program
+    ideal, cycles = program.ideal_cycles, outcome.cycles
+    bus_cycles = -(-outcome.traffic["BYTES_READ"] // choice.config.bus.bytes)
+    limit = max(ideal, bus_cycles)
+    comparison = outcome.comparison
+    return {
+        "workload": name,
+        "preset": choice.name,
+        "settings": list(choice.settings),
+        "config_hash": f"{choice.config.hash:08x}",
+        "device": kind.value,
+        "bus": bus if kind is DeviceKind.RTL else None,
+        "cycles": cycles,
+        "ideal_cycles": ideal,
+        "utilisation": outcome.utilisation,
+        "bus_cycles": bus_cycles,
+        "own_limit": limit,
+        "utilisation_of_limit": ratio(limit, cycles),
+        "stalls": stall_causes(counters, ideal) if counters else {},
+        "units": {unit.name.lower(): counters.activity(unit) for unit in Unit} if counters else {},
+        "instructions": outcome.traffic["INSTRUCTIONS"],
+        "bytes_read": outcome.traffic["BYTES_READ"],
+        "bytes_written": outcome.traffic["BYTES_WRITTEN"],
+        "bit_exact": not comparison.differing if comparison else None,
+        "bytes_compared": comparison.bytes if comparison else 0,
+        "first_difference": str(comparison.first) if comparison and comparison.first else None,
+        "seconds": round(outcome.seconds, 3),
+        "cycles_per_second": round(cycles / outcome.seconds) if cycles else None,
+    }
+
+
+def table_row(result: dict[str, Any]) -> list[str]:
+    """A result as cells of COLUMNS."""
+    cycles = result["cycles"]
+    causes = sorted(result["stalls"].items(), key=lambda item: -item[1])
+    shares = [f"{name} {count / cycles:.1%}" for name, count in causes if count / cycles >= 0.0005] if cycles else []
+    return [
+        result["workload"],
+        f"{cycles:,}" if cycles else "-",
+        f"{result['ideal_cycles']:,}",
+        f"{result['utilisation']:.1%}" if cycles else "-",
+        f"{result['utilisation_of_limit']:.1%}" if cycles else "-",
+        ", ".join(shares) or "-",
+        f"{result['bytes_read'] / 1e6:.2f} MB",
+        f"{result['bytes_written'] / 1e6:.2f} MB",
+        {True: "yes", False: "NO", None: "-"}[result["bit_exact"]],
+        f"{result['cycles_per_second'] / 1e3:,.0f} kcycles/s" if cycles else "-",
+    ]

@@ -1,0 +1,80 @@
+"""Results that take seconds to make, kept on disk by a hash of everything that they depend on."""
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from celosia.sw.cli.output import step
+from celosia.sw.model.bert import BertModel
+from celosia.sw.model.calibrate import Calibration, Range, calibrate
+
+_SOURCES = ("bert.py", "calibrate.py", "reference.py")  # what the ranges depend on, besides weights and sentences
+
+
+def cache_folder() -> Path:
+    """CELOSIA_CACHE, or `celosia` in the platform's cache folder."""
+    if chosen := os.environ.get("CELOSIA_CACHE"):
+        return Path(chosen)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "celosia/cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library/Caches/celosia"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "celosia"
+
+
+def calibration_of(model: BertModel, ids: list[list[int]]) -> Calibration:
+    """`calibrate(model, ids)`, from the cache when it is there."""
+    path = cache_folder() / "calibration" / f"{_key(model, ids)}.npz"
+    try:
+        return _read(path)
+    except (OSError, ValueError, KeyError):  # not there, or damaged: make it again
+        pass
+    with step(f"calibrating {model.name} on {len(ids)} sentences"):
+        calibration = calibrate(model, ids)
+    _write(path, calibration)
+    return calibration
+
+
+def _key(model: BertModel, ids: list[list[int]]) -> str:
+    text = hashlib.sha256(repr((model.config, ids)).encode())
+    for name in _SOURCES:
+        text.update(files("celosia.sw.model").joinpath(name).read_bytes())
+    _walk(model.weights, text.update)
+    return text.hexdigest()[:32]
+
+
+def _walk(node: object, update: Callable[[bytes | memoryview], None]) -> None:
+    """Feed every array in a tree of dataclasses and tuples to `update`."""
+    if isinstance(node, np.ndarray):
+        update(np.ascontiguousarray(node).data.cast("B"))
+        return
+    for child in node if isinstance(node, tuple) else vars(node).values():
+        _walk(child, update)
+
+
+def _read(path: Path) -> Calibration:
+    calibration = Calibration()
+    with np.load(path) as arrays:
+        for key in arrays.files:
+            name, _, end = key.rpartition(":")
+            if end == "low":
+                calibration[name] = Range(arrays[key], arrays[f"{name}:high"])
+    return calibration
+
+
+def _write(path: Path, calibration: Calibration) -> None:
+    """Best effort: a cache that cannot be written costs time, not the result."""
+    arrays = {f"{n}:{end}": getattr(r, end) for n, r in calibration.items() for end in ("low", "high")}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        os.replace(file.name, path)
+    except OSError:
+        pass

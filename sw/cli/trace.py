@@ -1,0 +1,79 @@
+"""`celosia trace`: what every unit does in every cycle of a run."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from celosia.sw.cli import output, plugins
+from celosia.sw.cli.options import (
+    CausalOption,
+    ConfigOption,
+    DeviceKind,
+    JsonOption,
+    LatencyOption,
+    PresetOption,
+    SeedOption,
+    SetOption,
+    StallsOption,
+    resolve,
+)
+
+
+def trace(
+    target: Annotated[str, typer.Argument(metavar="MODEL|WORKLOAD", help="As in `run`, or a workload of `bench`.")],
+    file: Annotated[Path, typer.Option("-o", "--output", help="File to write; open it in ui.perfetto.dev.")],
+    text: Annotated[str, typer.Option(help="The sentence that a model is run on.")] = "The bus was late again.",
+    preset: PresetOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    latency: LatencyOption = 20,
+    stalls: StallsOption = 0.0,
+    seed: SeedOption = 0,
+    causal: CausalOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Run on the RTL device and write a Chrome trace: one track a unit, one microsecond a cycle."""
+    choice = resolve(preset, config, settings)
+    import json as codec
+
+    from celosia.sw.cli.execution import Runner, open_device
+    from celosia.sw.cli.network import prepare
+    from celosia.sw.compiler.codec import disassemble
+
+    model, ids = load_target(target, text)
+    network = prepare(choice.config, model, causal=causal)
+    program = network.program(len(ids))
+    # Made first: a file that cannot be written is told before the simulation.
+    output.write_file(file, "")
+    try:
+        # Any: recording is the RTL device's own, not part of the interface of devices.
+        device: Any = open_device(choice.config, DeviceKind.RTL, latency=latency, stalls=stalls, seed=seed)
+        device.record()
+        with output.step(f"{target}: {len(ids)} tokens on the rtl device"):
+            outcome = Runner(network, device).run(ids)
+        labels = [disassemble(one) for one in program.instructions]
+        events = device.events
+        document = plugins.load("trace")(events, device.cycles, labels=labels)
+        output.write_file(file, codec.dumps(document, separators=(",", ":")))
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
+    result = {"file": str(file), "tokens": len(ids), "cycles": outcome.cycles, "events": len(events)}
+    if json:
+        output.print_json(result)
+    else:
+        print(f"{file}: {outcome.cycles:,} cycles, {len(events):,} events; open it in ui.perfetto.dev")
+
+
+def load_target(target: str, text: str) -> tuple[Any, list[int]]:
+    """Model and token ids of a workload, or of a model with a sentence. Errors: ModelError, CliError."""
+    from celosia.sw.cli.network import token_ids
+    from celosia.sw.model.folder import load_model
+    from celosia.sw.workloads import WORKLOADS
+
+    if target in WORKLOADS:
+        model = WORKLOADS[target].model()
+        return model, WORKLOADS[target].ids(model)
+    model = load_model(target)
+    return model, token_ids(model, [text])[0]
