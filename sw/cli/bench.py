@@ -99,7 +99,7 @@ def describe(name: str, choice: Choice, kind: DeviceKind, bus: dict[str, Any], o
 
     counters, program = outcome.counters, outcome.program
     ideal, cycles = program.ideal_cycles, outcome.cycles
-    bus_cycles = -(-outcome.traffic["BYTES_READ"] // choice.config.bus.bytes)
+    bus_cycles = -(-counters["BYTES_READ"] // choice.config.bus.bytes)
     limit = max(ideal, bus_cycles)
     comparison = outcome.comparison
     return {
@@ -115,11 +115,11 @@ def describe(name: str, choice: Choice, kind: DeviceKind, bus: dict[str, Any], o
         "bus_cycles": bus_cycles,
         "own_limit": limit,
         "utilisation_of_limit": ratio(limit, cycles),
-        "stalls": stall_causes(counters, ideal) if counters else {},
-        "units": {unit.name.lower(): counters.activity(unit) for unit in Unit} if counters else {},
-        "instructions": outcome.traffic["INSTRUCTIONS"],
-        "bytes_read": outcome.traffic["BYTES_READ"],
-        "bytes_written": outcome.traffic["BYTES_WRITTEN"],
+        "stalls": stall_causes(counters, ideal) if cycles else {},
+        "units": {unit.name.lower(): counters.activity(unit) for unit in Unit} if cycles else {},
+        "instructions": counters["INSTRUCTIONS"],
+        "bytes_read": counters["BYTES_READ"],
+        "bytes_written": counters["BYTES_WRITTEN"],
         "bit_exact": not comparison.differing if comparison else None,
         "bytes_compared": comparison.bytes if comparison else 0,
         "first_difference": str(comparison.first) if comparison and comparison.first else None,

@@ -59,18 +59,18 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One run. `counters`: None on a device without a notion of cycles. `seconds`: of the device alone."""
+    """One run. `counters`: zero cycles on a device without a notion of them. `seconds`: of the device alone."""
 
     program: Program
     y: Int16
-    counters: Counters | None
+    counters: Counters
     seconds: float
     comparison: Comparison | None
 
     @property
     def cycles(self) -> int | None:
-        """Cycles from start to interrupt."""
-        return self.counters.cycles if self.counters else None
+        """Cycles from start to interrupt; None on a device without a notion of them."""
+        return self.counters.cycles or None
 
     @property
     def utilisation(self) -> float | None:
@@ -121,8 +121,7 @@ class Runner:
             other = Driver(self.reference, program)
             other.run(x=x)
             comparison = compare(driver, driver.memory(), other.memory())
-        timed = counters if counters.cycles else None
-        return Outcome(program, np.asarray(y, np.int16), timed, seconds, comparison)
+        return Outcome(program, y, counters, seconds, comparison)
 
 
 def compare(driver: Driver, got: Bytes, expected: Bytes) -> Comparison:

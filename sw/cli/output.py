@@ -82,6 +82,16 @@ def write_file(path: Path, text: str) -> None:
     _replace(path, write)
 
 
+def check_writable(path: Path) -> None:
+    """Errors: CliError when `path` could not be written; nothing is left behind."""
+    if path.is_dir():
+        raise CliError(f"cannot write {path}: it is a folder")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise CliError(f"cannot write {path}: {error.strerror}") from None
+
+
 def write_folder(path: Path, files: dict[str, bytes]) -> None:
     """Write a new folder of files, whole or not at all. Errors: CliError, also when there is something already."""
 

@@ -44,21 +44,16 @@ def trace(
     model, ids = load_target(target, text)
     network = prepare(choice.config, model, causal=causal)
     program = network.program(len(ids))
-    # Made first: a file that cannot be written is told before the simulation.
-    output.write_file(file, "")
-    try:
-        # Any: recording is the RTL device's own, not part of the interface of devices.
-        device: Any = open_device(choice.config, DeviceKind.RTL, latency=latency, stalls=stalls, seed=seed)
-        device.record()
-        with output.step(f"{target}: {len(ids)} tokens on the rtl device"):
-            outcome = Runner(network, device).run(ids)
-        labels = [disassemble(one) for one in program.instructions]
-        events = device.events
-        document = plugins.load("trace")(events, device.cycles, labels=labels)
-        output.write_file(file, codec.dumps(document, separators=(",", ":")))
-    except BaseException:
-        file.unlink(missing_ok=True)
-        raise
+    output.check_writable(file)  # told before the simulation, not after it
+    # Any: recording is the RTL device's own, not part of the interface of devices.
+    device: Any = open_device(choice.config, DeviceKind.RTL, latency=latency, stalls=stalls, seed=seed)
+    device.record()
+    with output.step(f"{target}: {len(ids)} tokens on the rtl device"):
+        outcome = Runner(network, device).run(ids)
+    labels = [disassemble(one) for one in program.instructions]
+    events = device.events
+    document = plugins.load("trace")(events, device.cycles, labels=labels)
+    output.write_file(file, codec.dumps(document, separators=(",", ":")))
     result = {"file": str(file), "tokens": len(ids), "cycles": outcome.cycles, "events": len(events)}
     if json:
         output.print_json(result)

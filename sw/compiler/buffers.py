@@ -1,6 +1,7 @@
 """On-chip buffers, and steps: instructions whose addresses are not known yet."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -78,6 +79,7 @@ class Step:
         assert unit is not None
         return unit
 
+    @cached_property
     def buffers(self) -> list[Buffer]:
         """Every buffer it touches, once, reads first."""
         return list(dict.fromkeys(access.buffer for access in (*self.reads, *self.writes)))

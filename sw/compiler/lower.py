@@ -464,8 +464,8 @@ class Lowering:
         if defer:
             self.deferred.append(step)
             return
-        touched = set(step.buffers())
-        while any(touched & {access.buffer for access in (*d.reads, *d.writes)} for d in self.deferred):
+        touched = set(step.buffers)
+        while any(not touched.isdisjoint(d.buffers) for d in self.deferred):
             self.steps.append(self.deferred.popleft())
         self.steps.append(step)
         if step.unit is Unit.ARRAY and self.deferred:

@@ -6,7 +6,7 @@ Allocation then runs ahead of emission, so that loads stand in the program befor
 LOAD's queue holds.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 
 from celosia.hw.config import Config
@@ -22,43 +22,65 @@ NAMES = {
 }
 
 
-def uses_of(steps: list[Step]) -> dict[Buffer, list[int]]:
-    """For each buffer the steps that touch it, ascending."""
-    uses: dict[Buffer, list[int]] = defaultdict(list)
-    for index, step in enumerate(steps):
-        for buffer in step.buffers():
-            uses[buffer].append(index)
-    return uses
+class Uses:
+    """When each buffer is used."""
+
+    def __init__(self, steps: list[Step]) -> None:
+        self.end = len(steps)
+        self.steps: dict[Buffer, list[int]] = defaultdict(list)
+        for index, step in enumerate(steps):
+            for buffer in step.buffers:
+                self.steps[buffer].append(index)
+
+    def next(self, buffer: Buffer, index: int) -> int:
+        """The first step after `index` that uses the buffer; the number of steps when none does."""
+        uses = self.steps[buffer]
+        position = bisect_right(uses, index)
+        return uses[position] if position < len(uses) else self.end
+
+    def previous(self, buffer: Buffer, index: int) -> int | None:
+        """The last step before `index` that uses the buffer."""
+        position = bisect_left(self.steps[buffer], index)
+        return self.steps[buffer][position - 1] if position else None
+
+    def last(self, buffer: Buffer) -> int:
+        """The last step that uses the buffer."""
+        return self.steps[buffer][-1]
+
+    def victim(self, candidates: list[Buffer], clean: set[Buffer], index: int) -> Buffer:
+        """The buffer that is best sent to memory after step `index`: Belady's, the one whose next use is furthest.
+
+        One that memory has already costs a load alone, the others a store as well: for them only half the distance
+        counts.
+        """
+        return max(candidates, key=lambda b: (self.next(b, index) - index) * (2 if b in clean else 1))
 
 
-def plan_drops(steps: list[Step], uses: dict[Buffer, list[int]], budget: int) -> set[tuple[Buffer, int]]:
+def plan_drops(steps: list[Step], uses: Uses, budget: int) -> set[tuple[Buffer, int]]:
     """Pairs (activation, step after which it leaves the scratchpad although it is used again).
 
-    `budget`: scratchpad words for activations; a step that needs more gets more. Belady: the one whose next use is
-    furthest goes.
+    `budget`: scratchpad words for activations; a step that needs more gets more.
     """
     drops: set[tuple[Buffer, int]] = set()
     resident: dict[Buffer, int] = {}  # activation -> its latest use
+    clean = {buffer for buffer in uses.steps if buffer.loaded}
     total = 0
-
-    def next_use(buffer: Buffer, index: int) -> int:
-        position = bisect_right(uses[buffer], index)
-        return uses[buffer][position] if position < len(uses[buffer]) else len(steps)
-
     for index, step in enumerate(steps):
-        mine = [b for b in step.buffers() if b.space is Space.SCRATCHPAD and not b.stream]
+        mine = [b for b in step.buffers if b.space is Space.SCRATCHPAD and not b.stream]
         for buffer in mine:
             total += 0 if buffer in resident else buffer.size
             resident[buffer] = index
+        clean.difference_update(access.buffer for access in step.writes)
         while total > budget:
             others = [b for b in resident if b not in mine]
             if not others:
                 break
-            victim = max(others, key=lambda b: next_use(b, index))
+            victim = uses.victim(others, clean, index)
             drops.add((victim, resident.pop(victim)))
+            clean.add(victim)
             total -= victim.size
         for buffer in mine:
-            if uses[buffer][-1] == index:
+            if uses.last(buffer) == index:
                 del resident[buffer]
                 total -= buffer.size
     return drops
@@ -69,7 +91,7 @@ class Scheduler:
 
     def __init__(self, config: Config, steps: list[Step]) -> None:
         self.config, self.steps = config, steps
-        self.uses = uses_of(steps)
+        self.uses = Uses(steps)
         # Three eighths for what streams through: weights in use, weights to come, tiles that are reloaded.
         self.drops = plan_drops(steps, self.uses, config.scratchpad_words * 5 // 8)
         granule = max(1, config.scratchpad_words // 1024)
@@ -79,7 +101,7 @@ class Scheduler:
             Space.STATISTICS: Allocator(config.accumulator.stat_rows, 1),
         }
         self.address: dict[Buffer, int] = {}
-        self.clean: set[Buffer] = {b for b in self.uses if b.loaded}
+        self.clean: set[Buffer] = {b for b in self.uses.steps if b.loaded}
         self.scratch_bytes = 0
         self.ops: list[Op] = []
         self.ahead: Counter[int] = Counter()  # loads emitted for steps that are not emitted yet
@@ -106,7 +128,7 @@ class Scheduler:
         """Place the buffers of a step and load what it reads; the first buffer that has no room, or None."""
         step = self.steps[index]
         inputs = {access.buffer for access in step.reads}
-        for buffer in step.buffers():
+        for buffer in step.buffers:
             if buffer in self.address:
                 self._keep(buffer, index)
                 continue
@@ -125,13 +147,13 @@ class Scheduler:
 
     def _keep(self, buffer: Buffer, index: int) -> None:
         """A use that the run-ahead has reached while the buffer is still there: no need to drop it in between."""
-        position = bisect_right(self.uses[buffer], index - 1)
-        if position:
-            self.drops.discard((buffer, self.uses[buffer][position - 1]))
+        before = self.uses.previous(buffer, index)
+        if before is not None:
+            self.drops.discard((buffer, before))
 
     def _evict(self, index: int, wanted: Buffer) -> None:
         step = self.steps[index]
-        mine = set(step.buffers())
+        mine = set(step.buffers)
         others = [b for b in self.address if b.space is wanted.space and b not in mine]
         if wanted.space is not Space.SCRATCHPAD or not others:
             needs = sum(b.size for b in mine if b.space is wanted.space)
@@ -140,15 +162,11 @@ class Scheduler:
                 f"{step.label or step.opcode.name} needs {needs} {NAMES[wanted.space]} at once beside what is in use; "
                 f"this configuration has {total}"
             )
-        self._drop(max(others, key=lambda b: self._next(b, index)), index)
-
-    def _next(self, buffer: Buffer, index: int) -> int:
-        position = bisect_right(self.uses[buffer], index)
-        return self.uses[buffer][position] if position < len(self.uses[buffer]) else len(self.steps)
+        self._drop(self.uses.victim(others, self.clean, index), index)
 
     def _drop(self, buffer: Buffer, index: int) -> None:
         """Take a buffer out of its place; save it first when it is needed again and memory has no copy."""
-        needed = buffer.output or self._next(buffer, index) < len(self.steps)
+        needed = buffer.output or self.uses.next(buffer, index) < self.uses.end
         if buffer.space is Space.SCRATCHPAD and needed and buffer not in self.clean:
             self._transfer(Opcode.STORE, buffer)
             self.clean.add(buffer)
@@ -184,6 +202,6 @@ class Scheduler:
         self.ops.append(Op(step.opcode, fields, regions(step.reads), regions(step.writes), label=step.label))
         for access in step.writes:
             self.clean.discard(access.buffer)
-        for buffer in step.buffers():
-            if self.uses[buffer][-1] == index or (buffer, index) in self.drops:
+        for buffer in step.buffers:
+            if self.uses.last(buffer) == index or (buffer, index) in self.drops:
                 self._drop(buffer, index)

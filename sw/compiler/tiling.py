@@ -78,10 +78,10 @@ def choose(config: Config, tokens: int, hidden: int, heads: int, ffn: int) -> Ti
     if not fitting:
         most = config.acc_rows * config.array.columns // 2
         raise CompileError(
-            f"a row of {widest} elements does not fit twice into the accumulator "
-            f"({config.accumulator.kib} KiB holds two rows of {most}) or its tiles not into the scratchpad ({config.scratchpad.kib} KiB)"
+            f"a row of {widest} elements does not fit twice into the accumulator ({config.accumulator.kib} KiB holds "
+            f"two rows of {most}), or its tiles do not fit into the scratchpad ({config.scratchpad.kib} KiB)"
         )
-    # Each weight is loaded once a block: with this many rows loading weights takes half of the bus. More rows would cost
+    # Each weight is loaded once a block: with this many rows loading weights takes half of the bus. More would cost
     # room that lets units run ahead of one another.
     enough = 2 * config.array.rows * config.array.columns // config.bus.bytes
     rows = max([rows for rows in fitting if rows <= enough] or fitting[:1])
