@@ -1,0 +1,1 @@
+"""The systolic array and the sequencer that runs matmuls on it."""

@@ -1,0 +1,125 @@
+"""The right operand of a matmul: addresses of its words, and where each word's bytes go in the array."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from celosia.hw import isa
+from celosia.hw.array.payloads import WeightOrder, groups_of, parts_of
+from celosia.hw.config import Config
+from celosia.hw.interfaces import Fault, scratchpad_read
+
+_FIELDS = ("transposed", "b_address", "b_stride", "n_tiles", "k_tiles")
+_MATMUL = data.Layout.cast(isa.Matmul)
+
+
+class WeightJob(data.StructLayout):
+    """The fields of `isa.Matmul` that weights need."""
+
+    def __init__(self) -> None:
+        super().__init__({name: _MATMUL[name].shape for name in _FIELDS})
+
+
+class WeightSequencer(wiring.Component):
+    """Loops over n tiles, k tiles, groups of columns and words of matmuls: one word a cycle, without a gap.
+
+    A tile is `columns` words with `transposed`; else `rows` words from each of `columns` / `rows` blocks, or part of
+    `rows` words where a block serves `rows` / `columns` tiles.
+    Ports: `jobs`: matmuls. `address`: to the scratchpad; `orders`: one for each address, taken with it. `fault`: a word
+    beyond the scratchpad; nothing follows until reset.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "jobs": In(stream.Signature(WeightJob())),
+                "address": scratchpad_read(config).members["address"],
+                "orders": Out(stream.Signature(WeightOrder(config))),
+                "fault": Out(stream.Signature(Fault, always_ready=True)),
+            }
+        )
+        order = WeightOrder(config)
+        self.busy = Signal()
+        self.job = Signal(WeightJob(), reset_less=True)
+        # One bit more than a field: a stride beyond the last legal address is seen before the next one is added.
+        self.address_now = Signal(isa.SCRATCHPAD_ADDRESS_BITS + 1, reset_less=True)
+        # Where the current group, k tile and n tile began.
+        self.group_base = Signal.like(self.address_now, reset_less=True)
+        self.k_base = Signal.like(self.address_now, reset_less=True)
+        self.n_base = Signal.like(self.address_now, reset_less=True)
+        self.index = Signal(order["index"].shape, reset_less=True)
+        self.group = Signal(order["group"].shape, reset_less=True)
+        self.part = Signal(order["part"].shape, reset_less=True)
+        self.k_left = Signal.like(self.job.k_tiles, reset_less=True)
+        self.n_left = Signal.like(self.job.n_tiles, reset_less=True)
+        self.last_index, self.last_group, self.last_part = Signal(), Signal(), Signal()
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        fit, step, last = Signal(), Signal(), Signal()
+        rows, columns = self.config.array.rows, self.config.array.columns
+        m.d.comb += [
+            self.last_index.eq(self.index == Mux(self.job.transposed, columns - 1, rows - 1)),
+            self.last_group.eq(self.job.transposed | (self.group == groups_of(self.config) - 1)),
+            self.last_part.eq(self.part == parts_of(self.config) - 1),
+            fit.eq(self.busy & ~self.fault.valid),
+            self.address.valid.eq(fit & self.orders.ready),
+            self.address.payload.eq(self.address_now),
+            self.orders.valid.eq(fit & self.address.ready),
+            self.orders.payload.transposed.eq(self.job.transposed),
+            self.orders.payload.index.eq(self.index),
+            self.orders.payload.group.eq(self.group),
+            self.orders.payload.part.eq(self.part),
+            self.orders.payload.last.eq(self.last_index & self.last_group),
+            step.eq(self.orders.valid & self.orders.ready),
+            last.eq(self.orders.payload.last & ~(self.k_left.any() | self.n_left.any())),
+            self.jobs.ready.eq(~self.busy | (step & last)),
+            self.fault.valid.eq(self.busy & (self.address_now >= self.config.scratchpad_words)),
+            self.fault.payload.code.eq(isa.Trap.SCRATCHPAD_RANGE),
+            self.fault.payload.address.eq(self.address_now),
+        ]
+        with m.If(self.jobs.ready):
+            m.d.sync += self.busy.eq(self.jobs.valid)
+            self._start(m)
+        with m.Elif(step):
+            self._step(m)
+        return m
+
+    def _start(self, m: Module) -> None:
+        job = self.jobs.payload
+        m.d.sync += [
+            self.job.eq(job),
+            *(base.eq(job.b_address) for base in (self.address_now, self.group_base, self.k_base, self.n_base)),
+            *(count.eq(0) for count in (self.index, self.group, self.part)),
+            self.k_left.eq(job.k_tiles - 1),
+            self.n_left.eq(job.n_tiles - 1),
+        ]
+
+    def _step(self, m: Module) -> None:
+        """The next word; or the next group, k tile or n tile: one base goes on by its stride."""
+        config = self.config
+        stride, groups = self.job.b_stride, groups_of(config)
+        # A block that serves several tiles is left after the last of them.
+        across = (stride << ceil_log2(groups)) if groups > 1 else Mux(self.last_part, stride, 0)
+        base = Signal.like(self.address_now)
+        m.d.sync += [self.index.eq(self.index + 1), self.address_now.eq(self.address_now + 1)]
+        with m.If(self.last_index):
+            m.d.sync += [self.index.eq(0), self.address_now.eq(base), self.group_base.eq(base)]
+            m.d.sync += self.group.eq(Mux(self.last_group, 0, self.group + 1))
+            with m.If(~self.last_group):
+                m.d.comb += base.eq(self.group_base + stride)
+            with m.Else():
+                m.d.sync += self.k_base.eq(base)
+                with m.If(self.k_left.any()):
+                    m.d.sync += self.k_left.eq(self.k_left - 1)
+                    m.d.comb += base.eq(self.k_base + Mux(self.job.transposed, stride, config.array.rows))
+                with m.Else():
+                    m.d.sync += [
+                        self.k_left.eq(self.job.k_tiles - 1),
+                        self.n_left.eq(self.n_left - 1),
+                        self.n_base.eq(base),
+                        self.part.eq(Mux(self.last_part, 0, self.part + 1)),
+                    ]
+                    m.d.comb += base.eq(self.n_base + Mux(self.job.transposed, config.array.columns, across))

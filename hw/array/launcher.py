@@ -1,0 +1,94 @@
+"""Launches rows and weights into the array: the only place that waits."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from celosia.hw.array.payloads import Row, RowOrder, RowTag, WeightOrder, Weights
+from celosia.hw.config import Config
+from celosia.hw.interfaces import Status
+from celosia.hw.memory.accumulator import ROW_DISTANCE
+
+
+class Launcher(wiring.Component):
+    """Pairs words with their orders and launches them as early as the array allows.
+
+    Ports: `row_orders`, `row_words`, `weight_orders`, `weight_words`: streams, each order with its word. `activations`,
+    `weights`: to the array. `pending`: rows are to come. `status`: this cycle's.
+    A tile's rows wait for all of its weights; a tile's weights, for the first row of the tile before. A row also waits
+    while a row that it adds to, or whose maximum it continues, is less than `ROW_DISTANCE` cycles ahead of it: that
+    happens only between instructions, or in the smallest arrays.
+    Latency: none. Throughput: a row and a word of weights a cycle.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        word = 8 * config.word_bytes
+        super().__init__(
+            {
+                "row_orders": In(stream.Signature(RowOrder(config))),
+                "row_words": In(stream.Signature(word)),
+                "weight_orders": In(stream.Signature(WeightOrder(config))),
+                "weight_words": In(stream.Signature(word)),
+                "activations": Out(stream.Signature(Row(config), always_ready=True)),
+                "weights": Out(stream.Signature(Weights(config), always_ready=True)),
+                "pending": In(1),
+                "status": Out(Status),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        loaded, fresh, conflict = Signal(), Signal(init=1), Signal()
+        row, load, first = Signal(), Signal(), Signal()
+        self._conflict(m, conflict, row)
+        m.d.comb += [
+            row.eq(self.row_orders.valid & self.row_words.valid & (~fresh | loaded) & ~conflict),
+            first.eq(row & fresh),
+            load.eq(self.weight_orders.valid & self.weight_words.valid & (~loaded | first)),
+            *(port.ready.eq(row) for port in (self.row_orders, self.row_words)),
+            *(port.ready.eq(load) for port in (self.weight_orders, self.weight_words)),
+            self.activations.valid.eq(row),
+            self.activations.payload.tag.eq(self.row_orders.payload.tag),
+            self.activations.payload.unsigned_a.eq(self.row_orders.payload.unsigned_a),
+            self.activations.payload.first.eq(fresh),
+            self.activations.payload.word.eq(self.row_words.payload),
+            self.weights.valid.eq(load),
+            self.weights.payload.order.eq(self.weight_orders.payload),
+            self.weights.payload.word.eq(self.weight_words.payload),
+        ]
+        with m.If(row):
+            m.d.sync += fresh.eq(self.row_orders.payload.last)
+        # A tile has at least four words: its last one never comes with the first row of the tile before.
+        with m.If(load & self.weight_orders.payload.last):
+            m.d.sync += loaded.eq(1)
+        with m.Elif(first):
+            m.d.sync += loaded.eq(0)
+        with m.If(row):
+            m.d.comb += self.status.eq(Status.BUSY)
+        with m.Elif(self.pending):
+            with m.If(fresh & ~loaded):
+                m.d.comb += self.status.eq(Status.STALL_OUT)
+            with m.Else():
+                m.d.comb += self.status.eq(Status.STALL_IN)
+        return m
+
+    def _conflict(self, m: Module, conflict: Signal, row: Signal) -> None:
+        """Compare with the rows launched in the last cycles."""
+        tag = self.row_orders.payload.tag
+        shape = RowTag(self.config)
+        fields = ("address", "maxima", "stat_row")
+        layout = data.StructLayout({"valid": 1} | {name: shape[name].shape for name in fields})
+        before = Signal(layout, name="launched0")
+        m.d.comb += [before.valid.eq(row), *(before[name].eq(tag[name]) for name in fields)]
+        clashes = []
+        for distance in range(1, ROW_DISTANCE):
+            recent = Signal(layout, name=f"launched{distance}")
+            m.d.sync += recent.eq(before)
+            before = recent
+            same_row = tag.accumulate & (recent.address == tag.address)
+            same_maximum = tag.maxima & ~tag.init & recent.maxima & (recent.stat_row == tag.stat_row)
+            clashes.append(recent.valid & (same_row | same_maximum))
+        for clash in clashes:
+            with m.If(clash):
+                m.d.comb += conflict.eq(1)

@@ -1,0 +1,71 @@
+"""What travels between the matmul sequencer and the systolic array."""
+
+from amaranth.lib import data
+from amaranth.utils import ceil_log2
+
+from celosia.hw.array.pe import sum_bits
+from celosia.hw.config import Config
+from celosia.hw.interfaces import PartialRow
+
+
+def partial_row(config: Config) -> PartialRow:
+    """A row of results of this array."""
+    return PartialRow(config, sum_bits(config.array.rows))
+
+
+def groups_of(config: Config) -> int:
+    """Scratchpad words that one row of a tile's weights takes when B is stored K x N: at least 1."""
+    return max(1, config.array.columns // config.array.rows)
+
+
+def parts_of(config: Config) -> int:
+    """Tiles that one scratchpad word of weights serves when B is stored K x N: at least 1."""
+    return max(1, config.array.rows // config.array.columns)
+
+
+class RowTag(data.StructLayout):
+    """Where a row's result goes: a `PartialRow` without its sums."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__({name: field.shape for name, field in partial_row(config) if name != "sums"})
+
+
+class RowOrder(data.StructLayout):
+    """How a row of activations is to be launched: `tag`; `unsigned_a`: u8; `last`: the last row of its tile."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__({"tag": RowTag(config), "unsigned_a": 1, "last": 1})
+
+
+class Row(data.StructLayout):
+    """A row of activations on its way into the array. `first`: of its tile, the weights change before it."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__({"tag": RowTag(config), "unsigned_a": 1, "first": 1, "word": 8 * config.word_bytes})
+
+
+class WeightOrder(data.StructLayout):
+    """How a word of weights is to be loaded.
+
+    `transposed`: into column `index`; else into row `index`, columns of group `group` (of `columns` / `rows`), from
+    part `part` (of `rows` / `columns`) of the word. `last`: the last word of its tile.
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(
+            {
+                "transposed": 1,
+                "index": ceil_log2(max(config.array.rows, config.array.columns)),
+                # At least one bit: constant, and removed by synthesis, where there is only one.
+                "group": max(1, ceil_log2(groups_of(config))),
+                "part": max(1, ceil_log2(parts_of(config))),
+                "last": 1,
+            }
+        )
+
+
+class Weights(data.StructLayout):
+    """A word of weights on its way into the array."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__({"order": WeightOrder(config), "word": 8 * config.word_bytes})

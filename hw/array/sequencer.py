@@ -1,0 +1,87 @@
+"""Runs matmul instructions: decodes, fetches ahead, launches."""
+
+from amaranth.hdl import Module
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from celosia.hw.array.columns import WeightJob, WeightSequencer
+from celosia.hw.array.decoder import Decoder
+from celosia.hw.array.launcher import Launcher
+from celosia.hw.array.payloads import Row, RowOrder, WeightOrder, Weights
+from celosia.hw.array.rows import RowJob, RowSequencer
+from celosia.hw.array.systolic import latency
+from celosia.hw.common.buffers import Queue
+from celosia.hw.config import Config
+from celosia.hw.interfaces import Done, UnitSignature, scratchpad_read
+from celosia.hw.memory.ports import ROOM
+
+_JOBS = 2
+"""Jobs that wait: the weights of a matmul load while the one before streams, whatever their sizes."""
+
+
+def most_in_flight(config: Config) -> int:
+    """Instructions at work at once: those being fetched, and one every four cycles in array and accumulator."""
+    return 2 * _JOBS + ROOM + (latency(config) + 16) // 4
+
+
+class Sequencer(wiring.Component):
+    """Executes `isa.Matmul`, instruction after instruction, without a bubble while operands come at full rate.
+
+    Ports: `control`: the unit side. `a`, `b`: read ports of the scratchpad. `activations`, `weights`: to the systolic
+    array. `written`: from the accumulator.
+    Latency: the first word of weights is asked for two cycles after an instruction was taken. Throughput: a tile takes
+    the larger of its rows and its words of weights. Errors: see `Decoder`, `RowSequencer`, `WeightSequencer`.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "control": In(UnitSignature()),
+                "a": Out(scratchpad_read(config)),
+                "b": Out(scratchpad_read(config)),
+                "activations": Out(stream.Signature(Row(config), always_ready=True)),
+                "weights": Out(stream.Signature(Weights(config), always_ready=True)),
+                "written": In(stream.Signature(Done, always_ready=True)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.submodules.decoder = decoder = Decoder(most_in_flight(self.config))
+        m.submodules.row_jobs = row_jobs = Queue(RowJob(), _JOBS)
+        m.submodules.weight_jobs = weight_jobs = Queue(WeightJob(), _JOBS)
+        m.submodules.rows = rows = RowSequencer(self.config)
+        m.submodules.columns = columns = WeightSequencer(self.config)
+        m.submodules.row_orders = row_orders = Queue(RowOrder(self.config), ROOM)
+        m.submodules.weight_orders = weight_orders = Queue(WeightOrder(self.config), ROOM)
+        m.submodules.launcher = launcher = Launcher(self.config)
+        for source, sink in (
+            (flipped(self.control.instruction), decoder.instruction),
+            (decoder.rows, row_jobs.i),
+            (row_jobs.o, rows.jobs),
+            (rows.address, flipped(self.a.address)),
+            (flipped(self.a.data), launcher.row_words),
+            (rows.orders, row_orders.i),
+            (row_orders.o, launcher.row_orders),
+            (rows.fault, decoder.row_fault),
+            (decoder.weights, weight_jobs.i),
+            (weight_jobs.o, columns.jobs),
+            (columns.address, flipped(self.b.address)),
+            (flipped(self.b.data), launcher.weight_words),
+            (columns.orders, weight_orders.i),
+            (weight_orders.o, launcher.weight_orders),
+            (columns.fault, decoder.weight_fault),
+            (launcher.activations, flipped(self.activations)),
+            (launcher.weights, flipped(self.weights)),
+            (decoder.fault, flipped(self.control.fault)),
+            (flipped(self.written), flipped(self.control.done)),
+        ):
+            connect(m, source, sink)
+        m.d.comb += [
+            decoder.done.eq(self.written.valid),
+            self.control.busy.eq(decoder.busy),
+            launcher.pending.eq(row_jobs.o.valid | rows.busy | row_orders.o.valid),
+            self.control.status.eq(launcher.status),
+        ]
+        return m

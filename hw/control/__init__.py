@@ -1,0 +1,1 @@
+"""Control: the register bank, program fetch, dispatch, semaphores, counters and traps."""

@@ -1,0 +1,1 @@
+"""The two on-chip memories and their ports."""

@@ -1,0 +1,187 @@
+"""The accumulator: int32 rows that the array adds to in place, and their row maxima."""
+
+from itertools import pairwise
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.utils import ceil_log2
+
+from celosia.hw import isa
+from celosia.hw.config import Config
+from celosia.hw.interfaces import Done, PartialRow, ReadPortSignature, accumulator_read, accumulator_write
+from celosia.hw.memory.banks import Banks
+from celosia.hw.memory.maxima import Maxima, MaximumRow
+from celosia.hw.memory.ports import ReadPort
+from celosia.hw.numerics import ACC_BITS
+
+ROW_DISTANCE = 4
+"""Fewest cycles between two rows of one address of which the second accumulates: from a read to its visible write."""
+
+
+class Accumulator(wiring.Component):
+    """`accumulator.kib` KiB of rows of `columns` int32, interleaved row by row over `accumulator.banks` banks.
+
+    Ports: `rows`: sums of `width` bits from the array, one row a cycle, before everybody else; written as they are or,
+    with `accumulate`, added (no saturation). Two rows of one address, and two maxima of one statistics row, are at
+    least `ROW_DISTANCE` cycles apart unless the second starts afresh.
+    `read`, `write`: POST, when the banks are free. `maxima`: read port of the row maxima, of finished sums.
+    `written`: the row with `done` set, its maximum, and everything before are visible to addresses sent from now on.
+    Latency: a row is visible four cycles after it came; `written` comes then, or when the row's maximum is visible.
+    Throughput: one row, one read and one write a cycle, less bank conflicts of the latter two (sequential streams fall
+    into step).
+    """
+
+    def __init__(self, config: Config, width: int) -> None:
+        self.config, self.width = config, width
+        super().__init__(
+            {
+                "rows": In(stream.Signature(PartialRow(config, width), always_ready=True)),
+                "read": In(accumulator_read(config)),
+                "write": In(accumulator_write(config)),
+                "maxima": In(ReadPortSignature(ceil_log2(config.accumulator.stat_rows), ACC_BITS)),
+                "written": Out(stream.Signature(Done, always_ready=True)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        config = self.config
+        signature = accumulator_read(config)
+        m.submodules.banks = banks = Banks(
+            words=config.acc_rows,
+            width=signature.width,
+            granules=config.array.columns,
+            banks=config.accumulator.banks,
+            readers=2,
+            writers=2,
+            fixed_reads=1,
+            fixed_writes=1,
+        )
+        m.submodules.add = add = AddInPlace(config, self.width)
+        m.submodules.maxima = maxima = Maxima(config)
+        m.submodules.done = done = Completion(maxima.latency)
+        m.submodules.reader = reader = ReadPort(signature.address_bits, signature.width)
+        connect(m, flipped(self.rows), add.rows)
+        connect(m, add.read, banks.reads[0])
+        connect(m, banks.words[0], add.word)
+        connect(m, add.write, banks.writes[0])
+        connect(m, add.maxima, maxima.i)
+        connect(m, add.done, done.i)
+        connect(m, flipped(self.written), done.o)
+        connect(m, flipped(self.read), reader.port)
+        connect(m, reader.request, banks.reads[1])
+        connect(m, banks.words[1], reader.response)
+        connect(m, flipped(self.write.write), banks.writes[1])
+        connect(m, flipped(self.maxima), maxima.maxima)
+        return m
+
+
+class Finished(data.Struct):
+    """The last row of an instruction is written, with the units to signal; `late`: once its maximum is written too."""
+
+    late: 1
+    mask: isa.UNITS
+
+
+class AddInPlace(wiring.Component):
+    """The array's read-modify-write pipeline: read in cycle t, capture in t + 1, add in t + 2, write in t + 3.
+
+    Ports: `rows`; `read`, `word`, `write`: the banks, always granted. `maxima`: finished rows whose maximum counts, and
+    `done`: last rows of instructions, both in the cycle of the write.
+    """
+
+    def __init__(self, config: Config, width: int) -> None:
+        self.config, self.width = config, width
+        read, write = accumulator_read(config), accumulator_write(config)
+        super().__init__(
+            {
+                "rows": In(stream.Signature(PartialRow(config, width), always_ready=True)),
+                "read": read.members["address"],
+                "word": In(stream.Signature(read.width, always_ready=True)),
+                "write": write.members["write"],
+                "maxima": Out(stream.Signature(MaximumRow(config), always_ready=True)),
+                "done": Out(stream.Signature(Finished, always_ready=True)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        columns = self.config.array.columns
+        shape = PartialRow(self.config, self.width)
+        tags = data.StructLayout({name: field.shape for name, field in shape if name != "sums"})
+        sums = [Signal(shape["sums"].shape, name=f"sums{stage}", reset_less=True) for stage in (1, 2)]
+        old = Signal(data.ArrayLayout(signed(ACC_BITS), columns), reset_less=True)
+        total = Signal(data.ArrayLayout(signed(ACC_BITS), columns), reset_less=True)
+        tag = [Signal(tags, name=f"tag{stage}", reset_less=True) for stage in range(4)]
+        valid = Signal(3)
+        m.d.comb += [
+            self.read.valid.eq(self.rows.valid & self.rows.payload.accumulate),
+            self.read.payload.eq(self.rows.payload.address),
+            *(tag[0][name].eq(self.rows.payload[name]) for name in tags.members),
+        ]
+        m.d.sync += [
+            valid.eq(Cat(self.rows.valid, valid)),
+            *(after.eq(before) for before, after in pairwise(tag)),
+            sums[0].eq(self.rows.payload.sums),
+            sums[1].eq(sums[0]),
+            old.eq(Mux(tag[1].accumulate, self.word.payload, 0)),
+            *(total[c].eq(old[c] + sums[1][c]) for c in range(columns)),
+        ]
+        self._finish(m, valid[2], tag[3], total)
+        return m
+
+    def _finish(self, m: Module, valid: Signal, tag, total) -> None:
+        """Write the row, hand it to the maxima, and tell of its end."""
+        write, row = self.write.payload, self.maxima.payload
+        m.d.comb += [
+            self.write.valid.eq(valid),
+            write.address.eq(tag.address),
+            write.data.eq(total),
+            write.mask.eq(~0),
+            self.maxima.valid.eq(valid & tag.maxima),
+            row.init.eq(tag.init),
+            row.limit.eq(tag.limit),
+            row.stat_row.eq(tag.stat_row),
+            row["values"].eq(total),
+            self.done.valid.eq(valid & tag.done),
+            self.done.payload.late.eq(tag.maxima),
+            self.done.payload.mask.eq(tag.mask),
+        ]
+
+
+class Completion(wiring.Component):
+    """Tells of the end of instructions, in order: at once, or `latency` cycles later if a maximum is to be written.
+
+    Ports: `i`: in the cycle of the row's write, at most one a cycle. `o`: one cycle after that, or `latency` after it.
+    """
+
+    def __init__(self, latency: int) -> None:
+        self.latency = latency
+        super().__init__(
+            {
+                "i": In(stream.Signature(Finished, always_ready=True)),
+                "o": Out(stream.Signature(Done, always_ready=True)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        stages = [Signal(stream_stage, name=f"stage{index}") for index in range(self.latency)]
+        waiting, late = Signal(), Signal()
+        m.d.comb += [
+            # What came earlier is told earlier.
+            waiting.eq(Cat(stage.valid for stage in stages[:-1]).any()),
+            late.eq(self.i.payload.late | waiting),
+            self.o.valid.eq(stages[-1].valid),
+            self.o.payload.mask.eq(stages[-1].mask),
+        ]
+        for before, after in pairwise(stages):
+            m.d.sync += after.eq(before)
+        m.d.sync += [stages[0].valid.eq(self.i.valid & late), stages[0].mask.eq(self.i.payload.mask)]
+        with m.If(self.i.valid & ~late):
+            m.d.sync += [stages[-1].valid.eq(1), stages[-1].mask.eq(self.i.payload.mask)]
+        return m
+
+
+stream_stage = data.StructLayout({"valid": 1, "mask": isa.UNITS})

@@ -1,0 +1,137 @@
+"""Interleaved banks behind arbiters: what scratchpad and accumulator are made of."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from celosia.hw.common.buffers import PriorityArbiter, RoundRobin
+from celosia.hw.common.sram import Sram
+from celosia.hw.interfaces import write_layout
+
+
+class Arbiter(wiring.Component):
+    """Grants the first `fixed` inputs by priority, and what they leave to the others in turn; combinational.
+
+    Ports: `request`: a bit an input. `grant`: one hot, or zero. An input of the second kind waits for the fixed ones
+    and for at most one grant of each of the others.
+    """
+
+    def __init__(self, *, fixed: int, rotating: int) -> None:
+        self.fixed, self.rotating = fixed, rotating
+        super().__init__({"request": In(fixed + rotating), "grant": Out(fixed + rotating)})
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        grants, urgent = [], Signal()
+        if self.fixed:
+            m.submodules.first = first = PriorityArbiter(self.fixed)
+            m.d.comb += [first.request.eq(self.request), urgent.eq(first.request.any())]
+            grants.append(first.grant)
+        if self.rotating > 1:
+            m.submodules.then = then = RoundRobin(self.rotating)
+            m.d.comb += [then.request.eq(self.request[self.fixed :]), then.taken.eq(~urgent)]
+            grants.append(Mux(urgent, 0, then.grant))
+        elif self.rotating:
+            grants.append(self.request[self.fixed] & ~urgent)
+        m.d.comb += self.grant.eq(Cat(grants))
+        return m
+
+
+class Banks(wiring.Component):
+    """A memory of `words` words in `banks` banks, word i in bank i % banks, each one read and one write a cycle.
+
+    Ports: `reads[i]`: addresses, taken when granted. `words[i]`: the answers, one cycle after the grant, in order.
+    `writes[i]`: masked writes, taken when granted, visible to reads granted in later cycles.
+    The first `fixed_reads` readers and `fixed_writes` writers go before the others, by number; the others take turns.
+    Two sequential streams that meet in a bank lose one cycle once, and then follow each other through the banks without
+    conflict.
+    Errors: a word that is read in the cycle of its own write is undefined.
+    """
+
+    def __init__(
+        self,
+        *,
+        words: int,
+        width: int,
+        granules: int,
+        banks: int,
+        readers: int,
+        writers: int,
+        fixed_reads: int,
+        fixed_writes: int,
+    ) -> None:
+        self.depth, self.width, self.granules, self.banks = words // banks, width, granules, banks
+        self.readers, self.writers = readers, writers
+        self.fixed_reads, self.fixed_writes = fixed_reads, fixed_writes
+        address = ceil_log2(words)
+        super().__init__(
+            {
+                "reads": In(stream.Signature(unsigned(address))).array(readers),
+                "words": Out(stream.Signature(unsigned(width), always_ready=True)).array(readers),
+                "writes": In(stream.Signature(write_layout(address, width, granules))).array(writers),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        read_grants: list[Signal] = []
+        write_grants: list[Signal] = []
+        outputs: list[Signal] = []
+        for bank in range(self.banks):
+            memory = Sram(self.depth, self.width, self.granules)
+            m.submodules[f"bank{bank}"] = memory
+            read_grants.append(self._read(m, bank, memory))
+            write_grants.append(self._write(m, bank, memory))
+            outputs.append(memory.read_data)
+        for index in range(self.readers):
+            m.d.comb += self.reads[index].ready.eq(Cat(grant[index] for grant in read_grants).any())
+            self._answer(m, index, outputs)
+        for index in range(self.writers):
+            m.d.comb += self.writes[index].ready.eq(Cat(grant[index] for grant in write_grants).any())
+        return m
+
+    @property
+    def _select(self) -> int:
+        return ceil_log2(self.banks)
+
+    def _read(self, m: Module, bank: int, memory: Sram) -> Signal:
+        arbiter = Arbiter(fixed=self.fixed_reads, rotating=self.readers - self.fixed_reads)
+        m.submodules[f"read_arbiter{bank}"] = arbiter
+        m.d.comb += [
+            arbiter.request.eq(Cat(r.valid & (r.payload[: self._select] == bank) for r in self.reads)),
+            memory.read_en.eq(arbiter.request.any()),
+        ]
+        for index, read in enumerate(self.reads):
+            with m.If(arbiter.grant[index]):
+                m.d.comb += memory.read_address.eq(read.payload[self._select :])
+        return arbiter.grant
+
+    def _write(self, m: Module, bank: int, memory: Sram) -> Signal:
+        arbiter = Arbiter(fixed=self.fixed_writes, rotating=self.writers - self.fixed_writes)
+        m.submodules[f"write_arbiter{bank}"] = arbiter
+        m.d.comb += arbiter.request.eq(Cat(w.valid & (w.payload.address[: self._select] == bank) for w in self.writes))
+        # The data of the last writer is the default: its mask alone keeps the memory still.
+        *others, last = list(enumerate(self.writes))
+        m.d.comb += [
+            memory.write_address.eq(last[1].payload.address[self._select :]),
+            memory.write_data.eq(last[1].payload.data),
+            memory.write_en.eq(Mux(arbiter.grant[last[0]], last[1].payload.mask, 0)),
+        ]
+        for index, write in others:
+            with m.If(arbiter.grant[index]):
+                m.d.comb += [
+                    memory.write_address.eq(write.payload.address[self._select :]),
+                    memory.write_data.eq(write.payload.data),
+                    memory.write_en.eq(write.payload.mask),
+                ]
+        return arbiter.grant
+
+    def _answer(self, m: Module, index: int, outputs: list[Signal]) -> None:
+        read, word = self.reads[index], self.words[index]
+        source = Signal(self._select, name=f"source{index}", reset_less=True)
+        m.d.sync += [source.eq(read.payload[: self._select]), word.valid.eq(read.valid & read.ready)]
+        with m.Switch(source):
+            for bank, output in enumerate(outputs):
+                with m.Case(bank):
+                    m.d.comb += word.payload.eq(output)

@@ -1,0 +1,1 @@
+"""POST: everything between two matrix products, `lanes` elements a cycle."""

@@ -1,0 +1,241 @@
+"""The row unit: from the sums of a row to the multiplier and shift that scale it (docs/numerics.md, "Row factor", "LayerNorm")."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from celosia.hw.common.sram import Sram
+from celosia.hw.config import Config
+from celosia.hw.numerics import (
+    DEN_BITS,
+    EPS_BITS,
+    INVERSE_BITS,
+    MEAN_FRACTION,
+    MULT_BITS,
+    NORM_FRACTION,
+    ROW_MULT_BITS,
+    SD_BITS,
+    SHIFT_BITS,
+)
+from celosia.hw.post.layouts import MEAN_BITS, RAW_BITS, Geometry, NormConstants, RowFactor, RowJob, SoftmaxConstants
+from celosia.hw.post.serial import Divider, Normaliser, Root, Tagged
+from celosia.hw.post.shift import RoundShift
+
+DIGIT = 15
+"""Bits of the row unit's multiplier that are taken at a time: those of a number of channels."""
+
+
+def moment_bits(config: Config) -> int:
+    """Width of n^2 times the variance plus epsilon, made even, so that its top two bits are a digit of its root."""
+    exact = max(2 * (ceil_log2(config.post.max_channels) + RAW_BITS - 1), EPS_BITS) + 1
+    return exact + exact % 2
+
+
+class Moments(wiring.Component):
+    """Walks the rows: for EXP it passes on their sums; for RESIDUAL it computes mean and n * S2 - S1^2 + eps in nine cycles.
+
+    Ports: `start`, `job` (held). `read_en`, `read_stat`, `total`, `squares`: of `RowSums`. `mean_en`, `mean_stat`, `minus_mean`: to memory.
+    `o`: what is to be normalised.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config, self.geometry = config, Geometry(config)
+        g = self.geometry
+        self.bits = moment_bits(config)
+        super().__init__(
+            {
+                "start": In(1),
+                "job": In(RowJob(g)),
+                "read_en": Out(1),
+                "read_stat": Out(g.stat_address),
+                "total": In(signed(g.sum_bits)),
+                "squares": In(g.square_bits),
+                "mean_en": Out(1),
+                "mean_stat": Out(g.stat_address),
+                "minus_mean": Out(signed(MEAN_BITS)),
+                "o": Out(stream.Signature(Tagged(g.stat_address, self.bits))),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        active, phase, left, stat = Signal(), Signal(4), Signal(16), Signal(self.geometry.stat_address)
+        moment, final = Signal(self.bits), Signal()
+        self._multiply(m, phase, moment)
+        m.d.comb += [
+            # A sum is there a cycle after it was asked for; moments take another seven.
+            final.eq(active & (phase == Mux(self.job.softmax, 1, 8))),
+            self.read_en.eq(active & (phase == 0)),
+            self.read_stat.eq(stat),
+            self.mean_stat.eq(stat),
+            self.mean_en.eq(active & (phase == 7) & ~self.job.softmax),
+            self.o.valid.eq(final),
+            self.o.p.stat.eq(stat),
+            self.o.p.value.eq(Mux(self.job.softmax, self.total, moment)),
+        ]
+        with m.If(self.start):
+            m.d.sync += [active.eq(1), phase.eq(0), stat.eq(self.job.stat), left.eq(self.job.m)]
+        with m.Elif(final), m.If(self.o.ready):
+            m.d.sync += [phase.eq(0), stat.eq(stat + 1), left.eq(left - 1), active.eq(left != 1)]
+        with m.Elif(active):
+            m.d.sync += phase.eq(phase + 1)
+        return m
+
+    def _multiply(self, m: Module, phase, moment) -> None:
+        """One multiplier, five products: operands in phases 1 to 5, products a cycle later, sums another cycle later."""
+        g, norm = self.geometry, NormConstants(self.job.constants)
+        magnitude = Signal(g.sum_bits)
+        a, b = Signal(signed(g.square_bits + 1), reset_less=True), Signal(DIGIT, reset_less=True)
+        product = Signal(signed(g.square_bits + 1 + DIGIT), reset_less=True)
+        scaled_bits = g.sum_bits + INVERSE_BITS
+        scaled = Signal(signed(scaled_bits), reset_less=True)
+        m.submodules.round = rounder = RoundShift(scaled_bits, MEAN_BITS)
+        m.d.comb += [
+            magnitude.eq(Mux(self.total < 0, -self.total, self.total)),
+            rounder.i.eq(scaled),
+            rounder.shift.eq(norm.inverse_shift),
+            rounder.advance.eq(Cat(phase == 5, phase == 6)),
+            self.minus_mean.eq(-rounder.o),
+        ]
+        m.d.sync += product.eq(a * b)
+        with m.Switch(phase):
+            with m.Case(1):
+                m.d.sync += [a.eq(self.total), b.eq(norm.inverse[:DIGIT])]
+            with m.Case(2):
+                m.d.sync += b.eq(norm.inverse[DIGIT:])
+            with m.Case(3):
+                m.d.sync += [a.eq(magnitude), b.eq(magnitude[:DIGIT]), scaled.eq(product)]
+            with m.Case(4):
+                m.d.sync += [b.eq(magnitude[DIGIT:]), scaled.eq(scaled + (product << DIGIT))]
+            with m.Case(5):
+                m.d.sync += [a.eq(self.squares), b.eq(norm.channels), moment.eq(norm.eps - product)]
+            with m.Case(6):
+                m.d.sync += moment.eq(moment - (product << DIGIT))
+            with m.Case(7):
+                m.d.sync += moment.eq(moment + product)
+
+
+class RowUnit(wiring.Component):
+    """Computes row factors in the background: 10 to 11 cycles a row, for EXP and RESIDUAL alike.
+
+    Ports: `prepare`, `job`: the rows of an instruction that begins; `start`: their sums are complete. `busy`: from `prepare` until all
+    factors are written. `read_en`, `read_stat`, `total`, `squares`: of `RowSums`. `lookup_en`, `lookup_stat`: read `factor` and `minus_mean` of a
+    row, there a cycle later and held.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.geometry = g = Geometry(config)
+        super().__init__(
+            {
+                "prepare": In(1),
+                "job": In(RowJob(g)),
+                "start": In(1),
+                "busy": Out(1),
+                "read_en": Out(1),
+                "read_stat": Out(g.stat_address),
+                "total": In(signed(g.sum_bits)),
+                "squares": In(g.square_bits),
+                "lookup_en": In(1),
+                "lookup_stat": In(g.stat_address),
+                "factor": Out(RowFactor),
+                "minus_mean": Out(signed(MEAN_BITS)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        stat_bits, bits = self.geometry.stat_address, moment_bits(self.config)
+        self.kept = Signal(RowJob(self.geometry))
+        m.submodules.moments = moments = Moments(self.config)
+        m.submodules.normaliser = normaliser = Normaliser(stat_bits, bits)
+        m.submodules.root = root = Root(stat_bits)
+        m.submodules.divider = divider = Divider(stat_bits)
+        with m.If(self.prepare):
+            m.d.sync += self.kept.eq(self.job)
+        m.d.comb += [
+            moments.start.eq(self.start),
+            moments.job.eq(self.kept),
+            self.read_en.eq(moments.read_en),
+            self.read_stat.eq(moments.read_stat),
+            moments.total.eq(self.total),
+            moments.squares.eq(self.squares),
+            normaliser.even.eq(~self.kept.softmax),
+        ]
+        wiring.connect(m, moments.o, normaliser.i)
+        self._route(m, normaliser, root, divider, bits)
+        self._means(m, moments)
+        self._factors(m, divider)
+        return m
+
+    def _route(self, m: Module, normaliser: Normaliser, root: Root, divider: Divider, bits: int) -> None:
+        """Sums go from the normaliser to the divider; moments take the root on the way."""
+        softmax, normal = self.kept.softmax, normaliser.o
+        base, mant = self._mantissa(m)
+        length, halved = Signal(7), Signal(7)
+        m.d.comb += [
+            divider.mant.eq(mant),
+            # The root's exponent: halved, and less what was cut off below the digits that the root takes.
+            halved.eq(normal.p.shift >> 1),
+            length.eq(bits - normal.p.shift),
+            root.i.valid.eq(normal.valid & ~softmax),
+            root.i.p.eq(normal.p),
+            root.i.p.value.eq(normal.p.value[bits - 2 * SD_BITS :]),
+            root.i.p.shift.eq(base + (bits // 2 - (NORM_FRACTION - MEAN_FRACTION)) - halved),
+            normal.ready.eq(Mux(softmax, divider.i.ready, root.i.ready)),
+            divider.i.valid.eq(Mux(softmax, normal.valid, root.o.valid)),
+            root.o.ready.eq(divider.i.ready & ~softmax),
+        ]
+        with m.If(softmax):
+            m.d.comb += [
+                divider.i.p.eq(normal.p),
+                divider.i.p.value.eq(normal.p.value[bits - DEN_BITS :]),
+                divider.i.p.shift.eq(base + length),
+            ]
+        with m.Else():
+            m.d.comb += [divider.i.p.eq(root.o.p), divider.i.p.value.eq(root.o.p.value << (DEN_BITS - SD_BITS))]
+
+    def _mantissa(self, m: Module) -> tuple[Signal, Signal]:
+        """Shift and mantissa of the dividend; the number of channels is normalised a bit a cycle, long before it is needed."""
+        softmax, norm = SoftmaxConstants(self.job.constants), NormConstants(self.job.constants)
+        mant, base = Signal(MULT_BITS), Signal(SHIFT_BITS)
+        with m.If(self.prepare):
+            m.d.sync += [
+                mant.eq(Mux(self.job.softmax, softmax.mant, norm.channels)),
+                base.eq(Mux(self.job.softmax, softmax.mant_shift, 0)),
+            ]
+        with m.Elif(~mant[-1] & ~self.kept.softmax):
+            m.d.sync += [mant.eq(mant << 1), base.eq(base + 1)]
+        return base, mant
+
+    def _means(self, m: Module, moments: Moments) -> None:
+        m.submodules.means = means = Sram(self.config.accumulator.stat_rows, MEAN_BITS)
+        m.d.comb += [
+            means.write_en.eq(moments.mean_en),
+            means.write_address.eq(moments.mean_stat),
+            means.write_data.eq(moments.minus_mean),
+            means.read_en.eq(self.lookup_en),
+            means.read_address.eq(self.lookup_stat),
+            self.minus_mean.eq(means.read_data),
+        ]
+
+    def _factors(self, m: Module, divider: Divider) -> None:
+        m.submodules.factors = factors = Sram(self.config.accumulator.stat_rows, ROW_MULT_BITS + SHIFT_BITS)
+        word, left, busy = Signal(RowFactor), Signal(16), Signal()
+        with m.If(~(divider.o.p.zero | divider.o.p.shift[SHIFT_BITS])):
+            m.d.comb += [word.mult.eq(divider.o.p.value), word.shift.eq(divider.o.p.shift)]
+        m.d.comb += [
+            divider.o.ready.eq(1),
+            factors.write_en.eq(divider.o.valid),
+            factors.write_address.eq(divider.o.p.stat),
+            factors.write_data.eq(word),
+            factors.read_en.eq(self.lookup_en),
+            factors.read_address.eq(self.lookup_stat),
+            self.factor.eq(factors.read_data),
+            self.busy.eq(busy),
+        ]
+        with m.If(self.prepare):
+            m.d.sync += [busy.eq(1), left.eq(self.job.m)]
+        with m.Elif(divider.o.valid):
+            m.d.sync += [left.eq(left - 1), busy.eq(left != 1)]

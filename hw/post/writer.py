@@ -1,0 +1,89 @@
+"""Results on their way to scratchpad or accumulator."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from celosia.hw.common.buffers import SkidBuffer
+from celosia.hw.config import Config
+from celosia.hw.interfaces import Done, accumulator_write, scratchpad_write
+from celosia.hw.numerics import ACC_BITS
+from celosia.hw.post.lanes import Result
+from celosia.hw.post.layouts import Geometry, Operation
+
+
+class Writer(wiring.Component):
+    """Makes a masked write of each slot's results: a byte or an int16 an element to the scratchpad, or an int32 to the accumulator.
+
+    Two cycles of latency, a slot a cycle; `i.ready` comes from a register. Ports: `i`: results. `write`, `acc_write`: the memories.
+    `done`: an instruction's last write was taken. `blocked`: a write waits.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.geometry = g = Geometry(config)
+        super().__init__(
+            {
+                "i": In(stream.Signature(Result(g))),
+                "write": Out(scratchpad_write(config)),
+                "acc_write": Out(accumulator_write(config)),
+                "done": Out(stream.Signature(Done, always_ready=True)),
+                "blocked": Out(1),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.submodules.buffer = buffer = SkidBuffer(self.i.payload.shape())
+        m.d.comb += [
+            buffer.i.payload.eq(self.i.payload),
+            buffer.i.valid.eq(self.i.valid),
+            self.i.ready.eq(buffer.i.ready),
+        ]
+        result, stage = buffer.o.p, buffer.o.p.stage
+        back, taken = Signal(), Signal()
+        write, acc_write = self.write.write, self.acc_write.write
+        m.d.comb += [
+            back.eq(stage.op == Operation.RESIDUAL),
+            write.valid.eq(buffer.o.valid & ~back),
+            acc_write.valid.eq(buffer.o.valid & back),
+            buffer.o.ready.eq(Mux(back, acc_write.ready, write.ready)),
+            taken.eq(buffer.o.valid & buffer.o.ready),
+            self.done.valid.eq(taken & stage.finish),
+            self.done.p.mask.eq(stage.signal),
+            self.blocked.eq(buffer.o.valid & ~buffer.o.ready),
+            write.p.address.eq(stage.address),
+            acc_write.p.address.eq(stage.address),
+        ]
+        self._word(m, result, write.p)
+        self._row(m, result, acc_write.p)
+        return m
+
+    def _word(self, m: Module, result, write) -> None:
+        """Elements are repeated over the word; the mask says where they go."""
+        g, stage = self.geometry, result.stage
+        elements = [result.elements[k] for k in range(g.lanes)]
+        narrow = Cat(element[:8] for element in elements).replicate(g.word_groups)
+        if g.halves == 2:
+            wide = Mux(stage.half, Cat(elements[g.lanes // 2 :]), Cat(elements[: g.lanes // 2]))
+        else:
+            wide = Cat(elements).replicate(g.half_groups)
+        bytes_narrow = [_chosen(stage.sub, b // g.lanes, g.word_groups) for b in range(self.config.word_bytes)]
+        bytes_wide = [_chosen(stage.sub, b // (2 * g.lanes), g.half_groups) for b in range(self.config.word_bytes)]
+        m.d.comb += [
+            write.data.eq(Mux(stage.wide, wide, narrow)),
+            write.mask.eq(Mux(stage.wide, Cat(bytes_wide), Cat(bytes_narrow))),
+        ]
+
+    def _row(self, m: Module, result, write) -> None:
+        g, stage = self.geometry, result.stage
+        columns = self.config.array.columns
+        extended = [Signal(ACC_BITS, name=f"element{k}") for k in range(g.lanes)]
+        m.d.comb += [x.eq(result.elements[k]) for k, x in enumerate(extended)]
+        mask = [_chosen(stage.sub, c // g.lanes, g.column_groups) & stage.mask[c % g.lanes] for c in range(columns)]
+        m.d.comb += [write.data.eq(Cat(extended).replicate(g.column_groups)), write.mask.eq(Cat(mask))]
+
+
+def _chosen(sub, place: int, places: int):
+    """Whether group number `sub` is at `place` of the `places` in a word or row."""
+    return (sub & (places - 1)) == place

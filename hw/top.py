@@ -1,0 +1,143 @@
+"""The accelerator: units, memories and control, connected; and its outside with flat AXI names."""
+
+from amaranth.hdl import ClockDomain, ClockSignal, Module, ResetInserter, ResetSignal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from celosia.hw.array.systolic import sum_bits
+from celosia.hw.array.unit import Array
+from celosia.hw.config import Config
+from celosia.hw.control.axilite import AxiLiteSignature
+from celosia.hw.control.unit import Control
+from celosia.hw.dma.axi import axi_read, axi_write
+from celosia.hw.dma.load import Load
+from celosia.hw.dma.readarbiter import ReadArbiter
+from celosia.hw.dma.store import Store
+from celosia.hw.isa import Unit
+from celosia.hw.memory.accumulator import Accumulator
+from celosia.hw.memory.scratchpad import Scratchpad
+from celosia.hw.post.unit import Post
+from celosia.hw.registers import Activity
+
+UNIT_NAMES = tuple(unit.name.lower() for unit in Unit)
+
+
+class Core(wiring.Component):
+    """Everything in one clock domain, with structured ports.
+
+    Ports: `s_axi`: registers; `read`, `write`: halves of the memory port; `interrupt`; `activity_<unit>`: what each
+    unit does. Soft reset resets all but the registers; memories keep their contents.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "s_axi": In(AxiLiteSignature()),
+                "read": Out(axi_read(config)),
+                "write": Out(axi_write(config)),
+                "interrupt": Out(1),
+                **{f"activity_{name}": Out(Activity) for name in UNIT_NAMES},
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        config = self.config
+        m.submodules.control = control = Control(config)
+        units = {
+            "load": Load(config),
+            "array": Array(config),
+            "post": Post(config),
+            "store": Store(config),
+            "scratchpad": Scratchpad(config),
+            "accumulator": Accumulator(config, sum_bits(config.array.rows)),
+        }
+        for name, unit in units.items():
+            m.submodules[name] = ResetInserter(control.core_reset)(unit)
+        m.submodules.arbiter = arbiter = ReadArbiter(config)
+        for name in UNIT_NAMES:
+            connect(m, getattr(control, name), units[name].control)
+        self._memories(m, **units)
+        self._memory_port(m, control, arbiter, units["load"], units["store"])
+        connect(m, flipped(self.s_axi), control.s_axi)
+        m.d.comb += self.interrupt.eq(control.interrupt)
+        m.d.comb += [getattr(self, f"activity_{n}").eq(getattr(control, f"activity_{n}")) for n in UNIT_NAMES]
+        return m
+
+    def _memories(
+        self,
+        m: Module,
+        load: Load,
+        array: Array,
+        post: Post,
+        store: Store,
+        scratchpad: Scratchpad,
+        accumulator: Accumulator,
+    ) -> None:
+        """Units to scratchpad and accumulator."""
+        connect(m, load.write, scratchpad.load)
+        connect(m, array.a, scratchpad.array_a)
+        connect(m, array.b, scratchpad.array_b)
+        connect(m, post.read, scratchpad.post)
+        connect(m, post.write, scratchpad.post_out)
+        connect(m, store.read, scratchpad.store)
+        connect(m, array.rows, accumulator.rows)
+        connect(m, accumulator.written, array.written)
+        connect(m, post.acc_read, accumulator.read)
+        connect(m, post.acc_write, accumulator.write)
+        connect(m, post.maxima, accumulator.maxima)
+
+    def _memory_port(self, m: Module, control: Control, arbiter: ReadArbiter, load: Load, store: Store) -> None:
+        """LOAD and fetch share the read half; windows and the state of the bus."""
+        connect(m, load.axi, arbiter.load)
+        connect(m, control.fetch, arbiter.fetch)
+        connect(m, arbiter.axi, flipped(self.read))
+        connect(m, store.axi, flipped(self.write))
+        for transfer in (load, store):
+            for index, (base, size) in enumerate(zip(control.windows.base, control.windows.size, strict=True)):
+                m.d.comb += [transfer.windows.base[index].eq(base), transfer.windows.size[index].eq(size)]
+            m.d.comb += transfer.quiesce.eq(control.quiesce)
+        m.d.comb += [
+            control.load_idle.eq(load.idle),
+            control.store_idle.eq(store.idle),
+            control.load_beat.eq(load.beat),
+            control.store_beat.eq(store.beat),
+        ]
+
+
+def _flat(prefix: str, signature: wiring.Signature, flow) -> dict[str, wiring.Member]:
+    """Members of a port under the names that vendor tools infer interfaces from."""
+    members = signature.members if flow is Out else signature.flip().members
+    return {f"{prefix}_{name}": member for name, member in members.items()}
+
+
+class Accelerator(wiring.Component):
+    """The accelerator as other tools see it: `aclk`, `aresetn`, `s_axi_*`, `m_axi_*`, `interrupt`, `activity_*`."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self._ports = {
+            "s_axi": ("s_axi", AxiLiteSignature(), In),
+            "read": ("m_axi", axi_read(config), Out),
+            "write": ("m_axi", axi_write(config), Out),
+        }
+        members = {"aclk": In(1), "aresetn": In(1), "interrupt": Out(1)}
+        members |= {f"activity_{name}": Out(Activity) for name in UNIT_NAMES}
+        for prefix, signature, flow in self._ports.values():
+            members |= _flat(prefix, signature, flow)
+        super().__init__(members)
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.domains.sync = ClockDomain()
+        m.d.comb += [ClockSignal().eq(self.aclk), ResetSignal().eq(~self.aresetn)]
+        m.submodules.core = core = Core(self.config)
+        for port, (prefix, signature, flow) in self._ports.items():
+            for name, member in signature.members.items():
+                inside, outside = getattr(getattr(core, port), name), getattr(self, f"{prefix}_{name}")
+                outward = (member.flow is Out) == (flow is Out)
+                m.d.comb += outside.eq(inside) if outward else inside.eq(outside)
+        m.d.comb += self.interrupt.eq(core.interrupt)
+        m.d.comb += [getattr(self, f"activity_{n}").eq(getattr(core, f"activity_{n}")) for n in UNIT_NAMES]
+        return m

@@ -1,0 +1,1 @@
+"""cocotb testbenches and what they share: `harness`, `streams`, `ports`."""

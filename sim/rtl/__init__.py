@@ -1,0 +1,1 @@
+"""The accelerator's Verilog as a shared library, and the device made of it."""
