@@ -84,6 +84,11 @@ class Step:
         """Every buffer it touches, once, reads first."""
         return list(dict.fromkeys(access.buffer for access in (*self.reads, *self.writes)))
 
+    @cached_property
+    def touched(self) -> frozenset[Buffer]:
+        """The same as a set."""
+        return frozenset(self.buffers)
+
 
 class Allocator:
     """Places buffers in one memory; prefers the place that has been free for longest, so that reuse seldom waits."""

@@ -3,8 +3,9 @@
 from celosia.hw.config import Config
 from celosia.hw.isa import Opcode
 from celosia.sw.compiler.buffers import CompileError
+from celosia.sw.compiler.builder import Builder
 from celosia.sw.compiler.codec import encode
-from celosia.sw.compiler.lower import Lowering
+from celosia.sw.compiler.lower import EncoderLowering
 from celosia.sw.compiler.program import CONSTANTS, INPUTS, PROGRAM, SCRATCH, Program, assemble
 from celosia.sw.compiler.schedule import Scheduler
 from celosia.sw.compiler.sync import Space, synchronise
@@ -30,15 +31,15 @@ def compile_encoder(
     if not 1 <= length <= tokens:
         raise CompileError(f"length must be from 1 to {tokens}, not {length}")
     tiling = choose(config, tokens, encoder.hidden, encoder.heads, encoder.ffn)
-    lowering = Lowering(config, encoder, tiling, length, causal)
-    source, result = lowering.build()
+    builder = Builder(config, tiling)
+    source, result = EncoderLowering(builder, encoder, length, causal).build()
     middle = source.place(INPUTS, 0)
     end = result.place(INPUTS, round_up(middle, 4096))
     for tile in source.tiles.values():
         tile.loaded = True
     for tile in result.tiles.values():
         tile.output = True
-    scheduler = Scheduler(config, lowering.steps)
+    scheduler = Scheduler(config, builder.steps)
     ops = scheduler.run()
     synchronise(
         ops,
@@ -50,7 +51,7 @@ def compile_encoder(
         },
     )
     code = assemble(config, [encode(op.opcode, op.wait, op.signal, **op.fields) for op in ops] + [encode(Opcode.END)])
-    constants = lowering.constants.image()
+    constants = builder.constants.image()
     sizes = {PROGRAM: len(code), CONSTANTS: len(constants), INPUTS: end, SCRATCH: scheduler.scratch_bytes}
     shape = (tokens, encoder.hidden)
     return Program(

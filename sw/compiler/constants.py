@@ -3,6 +3,8 @@
 Each is stored once.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -27,7 +29,7 @@ class Constants:
         self._places: dict[object, tuple[int, int]] = {}
         self.size = 0
 
-    def buffer(self, key: object, make: "Callable[[], npt.NDArray[np.uint8]]", label: str) -> Buffer:  # noqa: F821
+    def buffer(self, key: object, make: Callable[[], npt.NDArray[np.uint8]], label: str) -> Buffer:
         """A buffer that streams in the bytes that `make` gives; they are padded to whole transfers."""
         if key not in self._places:
             raw = make()
@@ -58,6 +60,20 @@ class Constants:
     def weights(self, weight: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
         """A chunk of weights [out, in], blocked along `in`."""
         return to_blocked(weight, self.config.word_bytes)
+
+
+def pad(array: npt.NDArray, size: int, axis: int) -> npt.NDArray:
+    """Zeros behind an array, up to `size` along `axis`."""
+    widths = [(0, 0)] * array.ndim
+    widths[axis] = (0, size - array.shape[axis])
+    return np.pad(array, widths)
+
+
+def pad_heads(array: npt.NDArray, heads: int, head: int, axis: int) -> npt.NDArray:
+    """Zeros behind the channels of every head on `axis`, up to `head` channels each."""
+    shape = array.shape
+    split = array.reshape(*shape[:axis], heads, shape[axis] // heads, *shape[axis + 1 :])
+    return pad(split, head, axis + 1).reshape(*shape[:axis], heads * head, *shape[axis + 1 :])
 
 
 def requant_records(bias: npt.NDArray, mult: npt.NDArray, shift: npt.NDArray) -> npt.NDArray:
