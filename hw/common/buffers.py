@@ -1,6 +1,6 @@
 """Stream buffers and delay lines."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -50,7 +50,7 @@ class Queue(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        width = Signal(self.shape).as_value().shape().width
+        width = Shape.cast(self.shape).width
         m.submodules.fifo = inner = fifo.SyncFIFO(width=width, depth=self.depth)
         word = Signal(width)
         m.d.comb += [

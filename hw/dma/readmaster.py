@@ -1,6 +1,6 @@
 """LOAD's side of the read channels."""
 
-from amaranth.hdl import Cat, Const, Module, Signal
+from amaranth.hdl import Cat, Const, Module
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -62,12 +62,12 @@ class ReadMaster(wiring.Component):
         return m
 
     def _receive(self, m: Module, flight: Queue, low: Const) -> None:
-        axi, fault, drop = self.axi, self.fault, Signal()
+        axi, fault = self.axi, self.fault
         m.d.comb += [
-            drop.eq(fault.valid | axi.rresp[1]),
             self.o.payload.eq(axi.rdata),
-            self.o.valid.eq(axi.rvalid & ~drop),
-            axi.rready.eq(self.o.ready | drop),
+            self.o.valid.eq(axi.rvalid & ~axi.rresp[1] & ~fault.valid),
+            # The beat with the error is dropped in the cycle after it was seen.
+            axi.rready.eq(self.o.ready | fault.valid),
             flight.o.ready.eq(axi.rvalid & axi.rready & axi.rlast),
         ]
         with m.If(axi.rvalid & axi.rresp[1] & ~fault.valid):

@@ -163,7 +163,9 @@ async def status_and_beats(dut):
     assert counts[Status.STALL_OUT] >= 80
     assert counts[Status.BUSY] <= 1
     bench.slave.blocked = False
+    before = counts[Status.STALL_OUT]
     await bench.unit.finished(1)
+    assert counts[Status.STALL_OUT] - before >= 18, "waiting for the acknowledgement"
     assert beats == bench.monitor.beats_out == 32
     assert counts[Status.BUSY] == 32
     bench.port.room = 0  # the scratchpad gives nothing
@@ -220,6 +222,7 @@ async def bus_error(dut, stall, last):
     results = [expect(config, transfer, bench.windows) for transfer in transfers]
     # The burst that ends an instruction, or any one of a long series.
     address, beats = results[2].bursts[-1] if last else bench.rng.choice(results[8].bursts)
+    bad = address + bus * bench.rng.randrange(beats)
     bench.memory.bad = {bad}
     # The first instruction that touches the beat is the one that fails.
     touched = [(i, at) for i, result in enumerate(results) for at, n in result.bursts if at <= bad < at + n * bus]
