@@ -52,7 +52,7 @@ class RowSequencer(wiring.Component):
         self.stat_row = Signal(len(self.job.stat_row) + 1, reset_less=True)
         # Valid columns left from this tile on: by length, and by the diagonal of this row and of row 0.
         most = columns << len(self.job.n_tiles)
-        self.rest = Signal(signed(bits_for(-most)), reset_less=True)
+        self.rest = Signal(signed(max(bits_for(-most), len(self.job.length) + 1)), reset_less=True)
         self.diagonal = Signal(signed(bits_for(-most - (1 << 16))), reset_less=True)
         self.diagonal_tile = Signal.like(self.diagonal, reset_less=True)
         self.rows_left = Signal.like(self.job.m, reset_less=True)

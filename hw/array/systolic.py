@@ -21,8 +21,8 @@ class SystolicArray(wiring.Component):
     Ports: `activations`: rows to multiply, one a cycle at most; `weights`: words of the next tile, one a cycle at
     most; `rows`: results, `latency(config)` cycles after their row.
     A row launched in cycle t meets PE (r, c) in cycle t + 2 + r + c. What changes the weights follows the same
-    diagonals, one cycle ahead: so word j of a tile may come as early as j cycles after the first row of the tile before, and the
-    first row of its own tile in the cycle after its last word.
+    diagonals, one cycle ahead: so word j of a tile may come as early as j cycles after the first row of the tile
+    before, and the first row of its own tile in the cycle after its last word.
     """
 
     def __init__(self, config: Config) -> None:

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Assert, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import ceil_log2
@@ -128,6 +128,9 @@ class AddInPlace(wiring.Component):
             old.eq(Mux(tag[1].accumulate, self.word.payload, 0)),
             *(total[c].eq(old[c] + sums[1][c]) for c in range(columns)),
         ]
+        # The contract of `rows`: what is read here is written nowhere in the pipeline.
+        again = Cat(valid[stage - 1] & (tag[stage].address == tag[0].address) for stage in range(1, ROW_DISTANCE))
+        m.d.sync += Assert(~(self.read.valid & again.any()), "a row is added to before it is written")
         self._finish(m, valid[2], tag[3], total)
         return m
 

@@ -1,7 +1,7 @@
 """From a memory's raw grants and answers to `ReadPortSignature`."""
 
 from amaranth.hdl import Module, Signal, unsigned
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw.common.buffers import Queue
@@ -32,7 +32,7 @@ class ReadPort(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        m.submodules.words = words = Queue(data.StructLayout({"word": self.width}), self.room)
+        m.submodules.words = words = Queue(self.width, self.room)
         free = Signal(range(self.room + 1), init=self.room)
         asked, taken = Signal(), Signal()
         m.d.comb += [

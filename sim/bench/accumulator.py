@@ -1,4 +1,4 @@
-"""Tests of the accumulator: the array's rows, POST's reads and writes, maxima and completions, against arrays of integers."""
+"""Tests of the accumulator: the array's rows, POST's reads and writes, maxima and completions, against integers."""
 
 from itertools import pairwise
 
@@ -16,7 +16,7 @@ ROWS = 1200
 
 
 class Bench:
-    """An accumulator and everything around it. The array writes the first half of the rows, POST works in the second."""
+    """An accumulator and its surroundings. The array writes the first half of the rows, POST works in the second."""
 
     def __init__(self, dut) -> None:
         self.dut = dut
@@ -38,7 +38,8 @@ class Bench:
         self.rng = await harness.start(dut)
         self.model = AccumulatorModel(config)
         for index in range(config.acc_rows):
-            self.send(ResultRow(index, False, (index % config.accumulator.stat_rows, True, 0), None, (0,) * self.columns))
+            stat = (index % config.accumulator.stat_rows, True, 0)
+            self.send(ResultRow(index, False, stat, None, (0,) * self.columns))
         await self.rows.drained()
         await hub_of(dut).cycles(20)
 
@@ -65,15 +66,16 @@ class Bench:
     def random_row(self, recent: list[ResultRow]) -> ResultRow:
         """A row that respects the distance to `recent` ones, else at random; few addresses, so that rows meet often."""
         rng, width = self.rng, self.width
+        lowest = -(1 << (width - 1))
         while True:
+            stat = (rng.randrange(10), rng.random() < 0.2, rng.randrange(self.columns + 1))
             row = ResultRow(
                 address=rng.randrange(min(12, self.half)),
                 accumulate=rng.random() < 0.8,
-                stat=(rng.randrange(10), rng.random() < 0.2, rng.randrange(self.columns + 1)) if rng.random() < 0.5 else None,
+                stat=stat if rng.random() < 0.5 else None,
                 done=rng.getrandbits(4) if rng.random() < 0.1 else None,
                 sums=tuple(
-                    rng.choice([-(1 << (width - 1)), (1 << (width - 1)) - 1, rng.getrandbits(width) - (1 << (width - 1))])
-                    for _ in range(self.columns)
+                    rng.choice([lowest, -1 - lowest, rng.getrandbits(width) + lowest]) for _ in range(self.columns)
                 ),
             )
             if not row.accumulate or all(row.address != other.address for other in recent):

@@ -1,4 +1,4 @@
-"""Tests of ARRAY against `array_model`: memories with stalls behind its ports, its rows of results compared one by one."""
+"""Tests of ARRAY against `array_model`: memories with stalls behind its ports, its results compared row by row."""
 
 from itertools import pairwise
 
@@ -179,7 +179,7 @@ def _illegal(bench: Bench) -> list[tuple[dict, tuple[isa.Trap, int]]]:
 
 @cocotb.test()
 async def faults(dut) -> None:
-    """Bad matmuls after a good one: the good one ends, the bad one faults with its address and accesses nothing beyond."""
+    """Bad matmuls after a good one: that one ends, the bad one faults with its address and accesses nothing beyond."""
     bench = Bench(dut)
     await bench.start()
     bench.open_ended = True

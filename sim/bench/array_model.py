@@ -111,7 +111,7 @@ def random_matmul(rng: random.Random, config: Config, **fixed: Any) -> dict[str,
         "a_stride": _stride(rng, k, m, config.scratchpad_words),
         "b_stride": _stride(rng, *b_last, config.scratchpad_words),
         "acc_stride": _stride(rng, n, m, config.acc_rows),
-        "length": rng.choice([0, 1, n * columns, rng.randint(0, n * columns + 9)]),
+        "length": rng.choice([0, 1, n * columns, (1 << 16) - 1, rng.randint(0, n * columns + 9)]),
         "diagonal": rng.choice([0, rng.randint(-9, n * columns), -(1 << 16), (1 << 16) - 1]),
         "stat_row": rng.randint(0, stat_rows - m),
     }

@@ -34,7 +34,10 @@ CASES = 24
 
 
 class ArraySystem(wiring.Component):
-    """Matmuls from scratchpad to accumulator. Ports: `control`; `load`, `store`: scratchpad; `read`, `maxima`: accumulator."""
+    """Matmuls from scratchpad to accumulator.
+
+    Ports: `control`; `load`, `store`: of the scratchpad; `read`, `maxima`: of the accumulator.
+    """
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -112,7 +115,7 @@ class Bench:
 
 @cocotb.test()
 async def random_programs(dut) -> None:
-    """Matmuls that meet in accumulator and statistics, with reads of the scratchpad beside them; both memories compared."""
+    """Matmuls that meet in accumulator and statistics, while STORE reads the scratchpad; both memories compared."""
     bench = Bench(dut)
     await bench.start()
     config = bench.config
@@ -180,7 +183,8 @@ async def occupancy(dut) -> None:
             assert max(blocks * b_stride, k * m) <= words
             assert n * m <= config.acc_rows
             shape = {"m": m, "k_tiles": k, "n_tiles": n, "transposed": transposed, "accumulate": 0}
-            place = {"a_address": 0, "a_stride": m, "b_address": 0, "b_stride": b_stride, "acc_address": 0, "acc_stride": m}
+            place = {"a_address": 0, "a_stride": m, "b_address": 0, "b_stride": b_stride}
+            place |= {"acc_address": 0, "acc_stride": m}
             for status in bench.unit.statuses:
                 bench.unit.statuses[status] = 0
             launched = bench.issue(*(random_matmul(bench.rng, config, **shape, **place) for _ in range(4)))
