@@ -107,6 +107,8 @@ _ACTIVITY_TEXTS = {
 def counter_offset(name: str) -> int:
     """Offset of a counter's low half: common counters first, then 64 bytes a unit. Errors: ValueError on an unknown
     name."""
+    if name not in COUNTERS:
+        raise ValueError(f"name must be one of COUNTERS, not {name!r}")
     index = COUNTERS.index(name)
     common = len(_COUNTER_TEXTS)
     if index < common:
@@ -150,8 +152,8 @@ _CONTROL = (
                 "SOFT_RESET",
                 8,
                 Access.W1S,
-                "Write 1: stop, let the bus drain, reset the units and the run. Reads 1 until that is done. Clears "
-                "START, AUTO_RESTART, DONE and the trap; the other registers that the host wrote, and the counters, stay.",
+                "Write 1: stop, let the bus drain, reset the units and the run. Reads 1 until done. Clears START, "
+                "AUTO_RESTART, DONE and the trap; the other registers that the host wrote, and the counters, stay.",
             ),
         ),
     ),
@@ -176,8 +178,8 @@ _CONTROL = (
         name="ISR",
         offset=0x0C,
         access=Access.W1C,
-        text="Interrupt status: enabled events that happened. Write 1 to clear (writing back what was read clears it, as "
-        "with the toggle bits of Vitis HLS).",
+        text="Interrupt status: enabled events that happened. Write 1 to clear (writing back what was read clears "
+        "it, as with the toggle bits of Vitis HLS).",
         fields=(
             _bit("DONE", 0, Access.W1C, "A run has ended, by END or by a trap."),
             _bit("TRAP", 1, Access.W1C, "A run was ended by a trap."),
@@ -270,8 +272,8 @@ _RUN = (
         name="TRAP_PC",
         offset=0x38,
         access=Access.RO,
-        text="Instruction of the trap, counted from 0: the one that is illegal or could not be fetched; for a fault in a "
-        "unit, the one that the unit started last; for the watchdog, the next to be dispatched.",
+        text="Instruction of the trap, counted from 0: the one that is illegal or could not be fetched; for a fault in "
+        "a unit, the one that the unit started last; for the watchdog, the next to be dispatched.",
     ),
 )
 

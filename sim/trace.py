@@ -24,11 +24,12 @@ def state_name(unit: isa.Unit, code: int) -> str:
 def chrome_trace(events: Iterable[Any], end: int, *, labels: list[str] | None = None) -> dict[str, Any]:
     """A Chrome trace (JSON-ready) of recorded events (records with cycle, pc, unit, code; see `RtlDevice.events`).
 
-    One microsecond is one cycle; idle time is left blank. `end`: the cycle in which the recording ended. `labels`: text of each
-    instruction, by its number, shown where the accelerator tells the number.
+    One microsecond is one cycle; idle time is left blank. `end`: the cycle in which the recording ended. `labels`: text
+    of each instruction, by its number, shown where the accelerator tells the number.
     """
     tracks = [
-        {"ph": "M", "name": "thread_name", "pid": 0, "tid": unit.value, "args": {"name": unit.name}} for unit in isa.Unit
+        {"ph": "M", "name": "thread_name", "pid": 0, "tid": unit.value, "args": {"name": unit.name}}
+        for unit in isa.Unit
     ]
     slices = []
     open_since: dict[int, Any] = {}

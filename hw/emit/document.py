@@ -23,7 +23,11 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> list[str]:
 
 
 def _configuration(config: Config) -> list[str]:
-    rows = [(f"`{section}.{field}`", value) for section, fields in config.to_dict().items() for field, value in fields.items()]
+    rows = [
+        (f"`{section}.{field}`", value)
+        for section, fields in config.to_dict().items()
+        for field, value in fields.items()
+    ]
     rows += [
         ("scratchpad", f"{config.scratchpad_words} words of {config.word_bytes} bytes"),
         ("accumulator", f"{config.acc_rows} rows of {config.acc_row_bytes} bytes"),
@@ -60,7 +64,9 @@ def _instructions() -> list[str]:
     lines += _layout("Program header", isa.Header, bit_fields(isa.Header))
     for opcode in isa.Opcode:
         unit = opcode.unit.name if opcode.unit is not None else "control"
-        lines += _layout(f"{opcode.name} ({opcode.value:#04x}, {unit})", isa.LAYOUTS[opcode], instruction_fields(opcode))
+        lines += _layout(
+            f"{opcode.name} ({opcode.value:#04x}, {unit})", isa.LAYOUTS[opcode], instruction_fields(opcode)
+        )
     activations = [(a.value, f"`{a.name}`") for a in isa.Activation]
     return [*lines, "### Activations", *_table(("code", "activation"), activations)]
 

@@ -6,7 +6,7 @@ from celosia.hw.emit.layout import bit_fields, instruction_fields
 
 
 def c_header(config: Config, name: str = "celosia") -> str:
-    """The header's text: preprocessor constants with the prefix `NAME_`, for C, C++ and assembler."""
+    """The header's text: preprocessor constants with the prefix `NAME_`, for C and C++."""
     prefix = name.upper()
     lines = [
         f"/* Registers and instructions of {name}. Generated: do not edit. */",

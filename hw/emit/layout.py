@@ -20,7 +20,7 @@ class BitField:
 
 
 def bit_fields(layout: data.Layout | type[data.Struct]) -> list[BitField]:
-    """Fields of a layout in the order of their bits, those of nested structures by their own names; reserved ones left out."""
+    """Fields of a layout in the order of their bits, nested ones by their own names; reserved ones left out."""
     return sorted(_walk(data.Layout.cast(layout), 0), key=lambda field: field.lsb)
 
 
@@ -33,7 +33,9 @@ def _walk(layout: data.Layout, base: int) -> list[BitField]:
         elif not str(name).startswith("reserved"):
             plain = Shape.cast(shape)
             kind = shape.__name__ if isinstance(shape, type) else ""
-            found.append(BitField(name=str(name), lsb=base + field.offset, width=plain.width, signed=plain.signed, kind=kind))
+            found.append(
+                BitField(name=str(name), lsb=base + field.offset, width=plain.width, signed=plain.signed, kind=kind)
+            )
     return found
 
 

@@ -35,9 +35,9 @@ class PackageError(ValueError):
 def generate(config: Config, folder: str | Path, *, name: str = "celosia") -> Path:
     """Write the package of the accelerator of `config` into `folder`; its path.
 
-    `<name>.v` (top module `<name>`), `<name>.h`, `<name>.md`, `<name>.vlt` (Verilator waivers) and the manifest. All or nothing:
-    an earlier package in `folder` is replaced once the new one is complete. The same configuration gives the same bytes.
-    Errors: PackageError when `name` is no identifier, or `folder` holds something else.
+    `<name>.v` (top module `<name>`), `<name>.h`, `<name>.md`, `<name>.vlt` (Verilator waivers) and the manifest. All or
+    nothing: an earlier package in `folder` is replaced once the new one is complete. The same configuration gives the
+    same bytes. Errors: PackageError when `name` is no identifier, or `folder` holds something else.
     """
     target = Path(folder)
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
@@ -51,12 +51,23 @@ def generate(config: Config, folder: str | Path, *, name: str = "celosia") -> Pa
         new.mkdir()
         for file, text in texts.items():
             (new / file).write_text(text, encoding="utf-8", newline="\n")
-        if target.exists():
-            target.rename(work / "old")
-        new.rename(target)
+        _swap(target, new, work / "old")
     finally:
         shutil.rmtree(work)
     return target
+
+
+def _swap(target: Path, new: Path, old: Path) -> None:
+    """`new` takes the place of `target`, which goes to `old`; or everything stays as it was."""
+    existed = target.exists()
+    if existed:
+        target.rename(old)
+    try:
+        new.rename(target)
+    except OSError:
+        if existed:
+            old.rename(target)
+        raise
 
 
 def contents(config: Config, name: str = "celosia") -> dict[str, str]:

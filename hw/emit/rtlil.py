@@ -1,9 +1,9 @@
 """RTLIL of a component, cleaned: the common source of Verilog, simulation and synthesis.
 
-Amaranth writes one module an instance, a wire for every field of every structure, names that Verilog has to escape, and an
-initial value for every word of every memory. Here equal modules are merged, field wires and empty wires dropped, names made
-plain identifiers, and all-zero memory contents left out (memories hold nothing until written). Nothing that drives
-anything changes.
+Amaranth writes one module an instance, a wire for every field of every structure, names that Verilog has to escape, and
+an initial value for every word of every memory. Here equal modules are merged, field wires and empty wires dropped,
+names made plain identifiers, and all-zero memory contents left out (memories hold nothing until written). Nothing that
+drives anything changes.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ def rtlil(component: wiring.Component, name: str) -> str:
 
 @contextlib.contextmanager
 def _no_collection() -> Iterator[None]:
-    """Elaboration makes millions of objects that live until its end; looking for garbage among them takes half of its time."""
+    """Elaboration makes millions of objects that live until its end: looking for garbage takes half of its time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -102,7 +102,7 @@ def _clean_module(body: str, ports: dict[str, dict[str, str | None]]) -> tuple[s
 
 
 def _order_ports(body: str) -> str:
-    """Ports first, by name, numbered from one: Amaranth numbers them by use, so that equal modules differ in nothing else."""
+    """Ports first, by name, numbered from one: Amaranth orders them by use, in which equal modules differ."""
     ports = sorted(_PORT_LINES.findall(body), key=lambda lines: lines[lines.rindex("\\") :])
     numbered = [_PORT_NUMBER.sub(rf" \1 {index} ", lines) for index, lines in enumerate(ports, 1)]
     return "".join(numbered) + _PORT_LINES.sub("", body)
@@ -116,8 +116,8 @@ def _plain_names(names: list[str]) -> dict[str, str]:
         if name in taken or name in renamed:
             continue
         # Nameless ports are named after their nets: numbers that differ from instance to instance.
-        name_and_count = f"port{len(renamed)}" if _NAMELESS.fullmatch(name) else name
-        plain = re.sub(r"\W+", "_", name_and_count).strip("_") or "n"
+        base = f"port{len(renamed)}" if _NAMELESS.fullmatch(name) else name
+        plain = re.sub(r"\W+", "_", base).strip("_") or "n"
         plain = f"n{plain}" if plain[0].isdigit() else plain
         candidate, count = plain, 1
         while candidate in taken:
@@ -157,7 +157,7 @@ def _merge(bodies: dict[str, str]) -> str:
         keys[name] = hashlib.sha256(body.encode()).hexdigest()
     for name in bodies:
         first.setdefault(keys[name], name)
-    names = {key: name for key, name in zip(first, _module_names(list(first.values())), strict=True)}
+    names = dict(zip(first, _module_names(list(first.values())), strict=True))
     parts = []
     for key, name in first.items():
         body = _CHILD.sub(lambda match: f"  cell \\{names.get(keys.get(match[1], ''), match[1])} ", bodies[name])

@@ -4,8 +4,8 @@ import re
 
 from amaranth.lib import wiring
 
-from . import yosys
-from .rtlil import rtlil
+from celosia.hw.emit import yosys
+from celosia.hw.emit.rtlil import rtlil
 
 # The passes that Amaranth prescribes for its RTLIL: processes become always blocks, not multiplexer trees.
 _SCRIPT = """

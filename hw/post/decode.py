@@ -14,8 +14,9 @@ class Decoder(wiring.Component):
     """Splits an instruction into the jobs of fetcher and walker and the context of its slots, combinationally.
 
     Ports: `i`: instructions. `fetch`, `walk`, `context`: each taken in the same cycle; their `ready` must not depend on
-    `valid`. TABLE goes to `fetch` alone. `stop`: take nothing more. `fault`: ILLEGAL_INSTRUCTION, held: an opcode of another unit,
-    no rows or groups, a row longer than `post.max_channels`, NORM without output, an unknown activation.
+    `valid`. TABLE goes to `fetch` alone. `stop`: take nothing more. `fault`: ILLEGAL_INSTRUCTION, for a cycle: an opcode of
+    another unit, no rows or groups, a row longer than `post.max_channels`, NORM without output, an unknown
+    activation.
     """
 
     def __init__(self, config: Config) -> None:
@@ -44,11 +45,12 @@ class Decoder(wiring.Component):
             self.is_table.eq(self.opcode == isa.Opcode.TABLE.value),
             illegal.eq(self._illegal(m)),
             take.eq(self.i.valid & ~illegal & ~self.stop & ready),
-            self.i.ready.eq(take),
+            # An illegal one is taken as well: the trap's instruction is the one that was taken last.
+            self.i.ready.eq(take | (illegal & ~self.stop)),
             self.walk.valid.eq(take & ~self.is_table),
             self.context.valid.eq(take & ~self.is_table),
             self.fetch.valid.eq(take & (self.is_table | self.context.p.records)),
-            self.fault.valid.eq(self.i.valid & illegal),
+            self.fault.valid.eq(self.i.valid & illegal & ~self.stop),
             self.fault.p.code.eq(isa.Trap.ILLEGAL_INSTRUCTION),
         ]
         self._fetch(m)
@@ -73,7 +75,9 @@ class Decoder(wiring.Component):
         job = self.fetch.p
         m.d.comb += [
             job.table.eq(self.is_table),
-            job.double.eq(self._is(Operation.NORM)),
+            job.norm.eq(self._is(Operation.NORM)),
+            job.low.eq(~self._is(Operation.NORM) | self.norm.out8),
+            job.high.eq(self._is(Operation.NORM) & self.norm.out16),
             job.address.eq(Mux(self.is_table, isa.Table(self.i.payload).parameters, self.requant.parameters)),
             job.groups.eq(Mux(self.is_table, 1, self.requant.post.groups)),
             job.signal.eq(self.requant.head.signal),

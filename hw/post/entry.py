@@ -4,18 +4,33 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from celosia.hw import isa
 from celosia.hw.config import Config
 from celosia.hw.numerics import ACC_BITS
-from celosia.hw.post.layouts import BUFFERS, GROUP_PERIOD, Context, Geometry, Operation, RowJob, Scaling, Slot, Stage
+from celosia.hw.post.kernels import ACTIVATIONS
+from celosia.hw.post.layouts import (
+    BUFFERS,
+    CONSTANT_BITS,
+    GROUP_PERIOD,
+    Context,
+    Geometry,
+    Operation,
+    RowJob,
+    Scaling,
+    Slot,
+    Stage,
+)
 
 
 class Entry(wiring.Component):
     """Lets the next slot into the lanes when all that it needs is there, combinationally.
 
-    Ports: `slot`, `context`: slots, and the context of their instruction, taken with its last slot. `acc`, `maximum`, `residual`: operands;
-    accumulator rows are taken by a beat's last slot. `loaded`: a bit a buffer of records. `rows_busy`: row factors are being computed.
-    `en`: the lanes move. `fire`: a slot enters, with `stage`, `scaling`. `free`: buffers of records that were used for the last time.
-    `job`, `job_start`: rows of an instruction that enters and will need factors. `wants_rows`: only the row unit is missing.
+    Ports: `slot`, `context`: slots, and the context of their instruction, taken with its last slot. `acc`, `maximum`,
+    `residual`: operands; accumulator rows are taken by a beat's last slot. `loaded`: a bit a buffer of records.
+    `rows_busy`: row factors are being computed. `en`: the lanes move. `fire`: a slot enters, with `stage`, `scaling`.
+    `free`: buffers of records that were used for the last time. `job`, `job_start`: rows of an instruction that
+    enters and will need factors. `wants_rows`: only the row unit is missing. `constants`: of the activation kernel,
+    which change while `lanes_busy` is low.
     """
 
     def __init__(self, config: Config) -> None:
@@ -30,6 +45,7 @@ class Entry(wiring.Component):
                 "residual": In(stream.Signature(8 * config.word_bytes)),
                 "loaded": In(BUFFERS),
                 "rows_busy": In(1),
+                "lanes_busy": In(1),
                 "en": In(1),
                 "fire": Out(1),
                 "stage": Out(Stage(g)),
@@ -37,6 +53,7 @@ class Entry(wiring.Component):
                 "free": Out(BUFFERS),
                 "job": Out(RowJob(g)),
                 "job_start": Out(1),
+                "constants": Out(CONSTANT_BITS),
                 "wants_rows": Out(1),
             }
         )
@@ -59,7 +76,7 @@ class Entry(wiring.Component):
             ),
             rows.eq(~slot.start | ~self.rows_busy | ~(self.gathers | context.by_row)),
             apart.eq(self._apart(m)),
-            self.fire.eq(self.en & present & rows & apart),
+            self.fire.eq(self.en & present & rows & apart & self._constants(m)),
             self.wants_rows.eq(present & ~rows),
             self.slot.ready.eq(self.fire),
             self.context.ready.eq(self.fire & slot.finish),
@@ -74,16 +91,33 @@ class Entry(wiring.Component):
         return m
 
     def _apart(self, m: Module) -> Signal:
-        """Visits of one row are GROUP_PERIOD cycles apart; two instructions may visit any rows, so their visits are as well."""
-        slot, apart = self.slot.p, Signal()
-        groups, beats = Signal(GROUP_PERIOD - 1), Signal(GROUP_PERIOD - 1)
+        """Visits of one row are GROUP_PERIOD cycles apart.
+
+        Only a group's first and last row can return too soon, and any row of another instruction.
+        """
+        slot, visit = self.slot.p, Signal()
+        first, last = slot.first_row & slot.beat_finish, slot.group_finish
+        firsts, lasts, beats = (Signal(GROUP_PERIOD - 1, name=name) for name in ("firsts", "lasts", "beats"))
+        m.d.comb += visit.eq(self.fire & self.gathers & slot.beat_finish)
         with m.If(self.en):
             m.d.sync += [
-                groups.eq(Cat(self.fire & self.gathers & slot.group_start, groups)),
-                beats.eq(Cat(self.fire & self.gathers & slot.beat_finish, beats)),
+                firsts.eq(Cat(visit & first, firsts)),
+                lasts.eq(Cat(visit & last, lasts)),
+                beats.eq(Cat(visit, beats)),
             ]
-        m.d.comb += apart.eq(~(self.gathers & ((slot.group_start & groups.any()) | (slot.start & beats.any()))))
-        return apart
+        soon = (first & firsts.any()) | (last & lasts.any()) | (slot.start & beats.any())
+        return ~(self.gathers & soon)
+
+    def _constants(self, m: Module) -> Signal:
+        """Constants of the activation kernel stand still: others may come only when the lanes are empty."""
+        context, same = self.context.p, Signal(init=1)
+        if not ACTIVATIONS[self.config.post.gelu].CONSTANTS:
+            return same
+        needs = (context.op == Operation.REQUANT) & (context.activation == isa.Activation.TABLE) & self.slot.p.start
+        m.d.comb += same.eq(~needs | (context.constants == self.constants) | ~self.lanes_busy)
+        with m.If(self.fire & needs):
+            m.d.sync += self.constants.eq(context.constants)
+        return same
 
     def _stage(self, m: Module) -> None:
         g, slot, context, stage = self.geometry, self.slot.p, self.context.p, self.stage

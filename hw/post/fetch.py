@@ -14,13 +14,14 @@ _IN_FLIGHT = 16
 
 
 class Fetcher(wiring.Component):
-    """Asks for the parameter records of groups, one buffer ahead of their use, or for the activation table once nothing else runs.
+    """Asks for the parameter records of groups, one buffer ahead of their use, or for the activation table once
+    nothing else runs.
 
     Ports: `i`: jobs; ready when every word of the one before was asked for (a table: when it is loaded). `o`: requests.
-    `free`: a bit a buffer, high for a cycle when its records were used for the last time. `drained`: no other instruction is under way.
-    `table_done`: the table's last word was written. `done`: signals of a TABLE. `active`: a job is under way. `granted`: all records of a group
-    were asked for. `stop`: ask nothing more.
-    `fault`: SCRATCHPAD_RANGE, held.
+    `free`: a bit a buffer, high for a cycle when its records were used for the last time. `drained`: no other
+    instruction is under way. `table_done`: the table's last word was written. `done`: signals of a TABLE. `active`: a
+    job is under way. `granted`: all records of a group were asked for. `stop`: ask nothing more. `fault`:
+    SCRATCHPAD_RANGE, held.
     """
 
     def __init__(self, config: Config) -> None:
@@ -43,17 +44,12 @@ class Fetcher(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        g = self.geometry
         job, asking, loading = Signal(FetchJob()), Signal(), Signal()
-        address = Signal(isa.SCRATCHPAD_ADDRESS_BITS + 1)
-        most = max(2 * g.record_words, g.table_words)
-        word, last_word = Signal(range(most)), Signal(range(most))
+        address, within, final = Signal(isa.SCRATCHPAD_ADDRESS_BITS + 1), Signal(), Signal()
         buffer, claimed = Signal(range(BUFFERS)), Signal(BUFFERS)
-        within, final = Signal(), Signal()
         may_ask = Mux(job.table, self.drained, ~claimed.bit_select(buffer, 1))
         m.d.comb += [
             within.eq(address < self.words),
-            final.eq(word == last_word),
             self.i.ready.eq(~asking & ~loading),
             self.active.eq(asking | loading),
             self.o.valid.eq(asking & may_ask & within & ~self.stop),
@@ -67,33 +63,42 @@ class Fetcher(wiring.Component):
             self.done.valid.eq(loading & self.table_done),
             self.done.p.mask.eq(job.signal),
         ]
+        self._count(m, job, address, final)
         m.d.sync += claimed.eq(claimed & ~self.free)
         with m.If(self.i.valid & self.i.ready):
-            records = Mux(self.i.p.double, 2 * g.record_words, g.record_words)
-            m.d.sync += [
-                job.eq(self.i.p),
-                address.eq(self.i.p.address),
-                asking.eq(1),
-                loading.eq(self.i.p.table),
-                word.eq(0),
-                last_word.eq(Mux(self.i.p.table, g.table_words, records) - 1),
-            ]
-        with m.If(self.o.valid & self.o.ready):
-            m.d.sync += [address.eq(address + 1), word.eq(Mux(final, 0, word + 1))]
-            with m.If(final):
-                m.d.sync += [job.groups.eq(job.groups - 1), asking.eq(job.groups != 1)]
-                with m.If(~job.table):
-                    m.d.sync += [buffer.eq(buffer + 1), claimed.bit_select(buffer, 1).eq(1)]
+            m.d.sync += [job.eq(self.i.p), asking.eq(1), loading.eq(self.i.p.table)]
+        with m.Elif(self.o.valid & self.o.ready & final):
+            m.d.sync += [job.groups.eq(job.groups - 1), asking.eq(job.groups != 1)]
+            with m.If(~job.table):
+                m.d.sync += [buffer.eq(buffer + 1), claimed.bit_select(buffer, 1).eq(1)]
         with m.If(self.done.valid):
             m.d.sync += loading.eq(0)
         return m
+
+    def _count(self, m: Module, job, address, final) -> None:
+        """Words of a group or table; sets of records that are not wanted are passed over."""
+        g, new = self.geometry, self.i.p
+        words, skipped = Signal(range(max(2, g.record_words, g.table_words))), Signal(range(g.record_words + 1))
+        second, end = Signal(), Signal()
+        m.d.comb += [
+            end.eq(words == Mux(job.table, g.table_words, g.record_words) - 1),
+            final.eq(end & (second | ~job.high)),
+            skipped.eq(Mux(final & job.norm & ~(job.low & job.high), g.record_words, 0)),
+            self.o.p.second.eq(second),
+        ]
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [words.eq(0), second.eq(~new.low), address.eq(new.address + Mux(new.low, 0, g.record_words))]
+        with m.Elif(self.o.valid & self.o.ready):
+            m.d.sync += [words.eq(words + 1), address.eq(address + 1 + skipped)]
+            with m.If(end):
+                m.d.sync += [words.eq(0), second.eq((second ^ job.high) | ~job.low)]
 
 
 class ReadMux(wiring.Component):
     """Shares the scratchpad's read port between parameters (first) and residuals, and deals out the words.
 
-    Ports: `parameters`: requests. `residuals`: addresses, whose words come out of `residual`. `read`: the port. `word`: words of parameters
-    with their request's flags.
+    Ports: `parameters`: requests. `residuals`: addresses, whose words come out of `residual`. `read`: the port.
+    `word`: words of parameters with their request's flags.
     """
 
     def __init__(self, config: Config) -> None:
@@ -107,6 +112,7 @@ class ReadMux(wiring.Component):
                 "residual": Out(stream.Signature(self.bits)),
                 "word": Out(stream.Signature(self.bits)),
                 "table": Out(1),
+                "second": Out(1),
                 "last": Out(1),
             }
         )
@@ -128,11 +134,13 @@ class ReadMux(wiring.Component):
             tags.i.valid.eq(ask),
             tags.i.p.residual.eq(~request.valid),
             tags.i.p.table.eq(request.p.table),
+            tags.i.p.second.eq(request.p.second),
             tags.i.p.last.eq(request.p.last),
             self.read.address.valid.eq(addresses.o.valid),
             self.read.address.payload.eq(addresses.o.payload),
             addresses.o.ready.eq(self.read.address.ready),
             self.table.eq(tag.table),
+            self.second.eq(tag.second),
             self.last.eq(tag.last),
             self.word.payload.eq(self.read.data.payload),
             self.residual.payload.eq(self.read.data.payload),
@@ -147,8 +155,8 @@ class ReadMux(wiring.Component):
 class Loader(wiring.Component):
     """Writes words of parameters into the lanes' records, one a cycle, or table words, four bytes a cycle.
 
-    Ports: `i`, `table`, `last`: words and their flags. `record`, `table_load`: to the lanes. `free`: as of `Fetcher`. `loaded`: a bit a buffer:
-    its records are complete. `table_done`.
+    Ports: `i`, `table`, `second`, `last`: words and their flags. `record`, `table_load`: to the lanes. `free`: as of
+    `Fetcher`. `loaded`: a bit a buffer: its records are complete. `table_done`.
     """
 
     def __init__(self, config: Config) -> None:
@@ -157,6 +165,7 @@ class Loader(wiring.Component):
             {
                 "i": In(stream.Signature(8 * config.word_bytes)),
                 "table": In(1),
+                "second": In(1),
                 "last": In(1),
                 "record": Out(RecordLoad(config, self.geometry)),
                 "table_load": Out(TableLoad(self.geometry)),
@@ -170,15 +179,15 @@ class Loader(wiring.Component):
         m = Module()
         g = self.geometry
         parts = self.config.word_bytes // TABLE_BYTES
-        position, part = Signal(range(2 * g.record_words + 1)), Signal(range(max(2, parts)))
+        position, part = Signal(range(max(2, g.record_words))), Signal(range(max(2, parts)))
         buffer, quarter, take = Signal(range(BUFFERS)), Signal(8 * TABLE_BYTES), Signal()
         table_address = Signal(g.table_address)
         m.d.comb += [
             take.eq(self.i.valid & self.i.ready),
             self.i.ready.eq(~self.table | (part == parts - 1)),
             self.record.en.eq(take & ~self.table),
-            self.record.index.eq(position & (g.record_words - 1)),
-            self.record.second.eq(position >= g.record_words),
+            self.record.index.eq(position),
+            self.record.second.eq(self.second),
             self.record.buffer.eq(buffer),
             self.record.data.eq(self.i.payload),
             quarter.eq(Array(self.i.payload.word_select(k, 8 * TABLE_BYTES) for k in range(parts))[part]),
@@ -189,7 +198,7 @@ class Loader(wiring.Component):
         ]
         m.d.sync += self.loaded.eq(self.loaded & ~self.free)
         with m.If(self.record.en):
-            m.d.sync += position.eq(Mux(self.last, 0, position + 1))
+            m.d.sync += position.eq(Mux(position == g.record_words - 1, 0, position + 1))
             with m.If(self.last):
                 m.d.sync += [buffer.eq(buffer + 1), self.loaded.bit_select(buffer, 1).eq(1)]
         with m.If(self.table_load.en):

@@ -18,7 +18,8 @@ PRODUCT_BITS = SUM_BITS + ROW_MULT_BITS
 
 
 class LaneRecord(data.Struct):
-    """A lane's part of a word of records: `low`: int32 bias; `high`: the other four bytes. Each may come in another word."""
+    """A lane's part of a word of records: `low`: int32 bias; `high`: the other four bytes. Each may come in another
+    word."""
 
     low_en: 1
     high_en: 1
@@ -31,20 +32,21 @@ class LaneRecord(data.Struct):
 class LaneControl(data.StructLayout):
     """What all lanes share; each field belongs to the stage that its name starts with (docs of `Timeline`).
 
-    `advance`: a bit a stage. `entry_buffer`: records of the slot that enters. `operand_*`: first scaling. `raw_*`: for the kernels.
-    `gamma`, `beta`: buffer and set to read at MIDDLE - 1 and FACTORS. `middle_residual`: RESIDUAL. `second_*`: what is scaled last.
-    `coarse_narrow`: int8 result.
+    `advance`: a bit a stage. `entry_buffer`: records of the slot that enters. `operand_*`: first scaling. `raw_*`:
+    for the kernels. `gamma`, `beta`: buffer and set to read at MIDDLE - 1 and FACTORS. `middle_residual`: RESIDUAL.
+    `second_*`: what is scaled last. `coarse_narrow`: int8 result.
     """
 
-    def __init__(self, stages: int) -> None:
+    def __init__(self, config: Config) -> None:
+        constants = {"constants": CONSTANT_BITS} if ACTIVATIONS[config.post.gelu].CONSTANTS else {}
         super().__init__(
-            {
-                "advance": stages,
+            constants
+            | {
+                "advance": Timeline(config).stages,
                 "entry_buffer": 1,
                 "operand_scaling": Scaling(),
                 "operand_norm": 1,
                 "raw_mode": isa.Activation,
-                "raw_constants": CONSTANT_BITS,
                 "gamma": 2,
                 "beta": 2,
                 "middle_residual": 1,
@@ -60,8 +62,9 @@ class LaneControl(data.StructLayout):
 class Lane(wiring.Component):
     """One element a cycle; see `Timeline` for when.
 
-    Ports: `control`. `acc`: int32 at the entry. `residual`: int16 at MIDDLE. `middle_mask`, `second_mask`: the lane counts. `record`,
-    `table_load`: parameters. `square`: product of the second multiplier, SECOND. `result`: int16, RESULT.
+    Ports: `control`. `acc`: int32 at the entry. `residual`: int16 at MIDDLE. `middle_mask`, `second_mask`: the lane
+    counts. `record`, `table_load`: parameters. `square`: product of the second multiplier, SECOND. `result`: int16,
+    RESULT.
     """
 
     def __init__(self, config: Config) -> None:
@@ -69,7 +72,7 @@ class Lane(wiring.Component):
         self.time = Timeline(config)
         super().__init__(
             {
-                "control": In(LaneControl(self.time.stages)),
+                "control": In(LaneControl(config)),
                 "acc": In(signed(ACC_BITS)),
                 "residual": In(signed(RAW_BITS)),
                 "middle_mask": In(1),
@@ -156,17 +159,19 @@ class Lane(wiring.Component):
         for kernel in (exponential, activation):
             # A kernel that is faster than the other starts later.
             wait = time.SECOND - time.RAW - kernel.LATENCY
-            delayed = Cat(raw, control.raw_mode, control.raw_constants)
+            delayed = Cat(raw, control.raw_mode)
             for stage in range(wait):
                 following = Signal(len(delayed), name=f"wait{stage}", reset_less=True)
                 with m.If(self.advance[time.RAW + 1 + stage]):
                     m.d.sync += following.eq(delayed)
                 delayed = following
             m.d.comb += [
-                Cat(kernel.i, kernel.mode, kernel.constants).eq(delayed),
+                Cat(kernel.i, kernel.mode).eq(delayed),
                 kernel.advance.eq(self.advance[time.RAW + 1 + wait : time.SECOND + 1]),
                 kernel.load.eq(self.table_load),
             ]
+            if kernel.CONSTANTS:
+                m.d.comb += kernel.constants.eq(control.constants)
         value, shift = Signal(signed(VALUE_BITS)), Signal(SHIFT_BITS)
         m.d.comb += [
             value.eq(Mux(control.second_exp, Mux(self.second_mask, exponential.value, 0), activation.value)),

@@ -34,10 +34,11 @@ class Result(data.StructLayout):
 class Lanes(wiring.Component):
     """`lanes` lanes in step: a slot a cycle, `Timeline.RESULT` cycles from entry to result.
 
-    All registers stand still while `en` is low. Ports: `fire`, `stage`, `scaling`: from the entry, with `acc_row`, a row of the
-    accumulator, `residual_word`, and `constants` of the instruction. `factor`, `minus_mean`: of the slot's row, a cycle after it entered (held).
-    `record`, `table_load`. `free`: buffers of records that NORM used for the last time. `o`: results, taken when `en`. `visit`: sums, for
-    RESIDUAL and EXP; `closes`: with the last visit of an instruction whose row factors are due. `busy`: a slot is inside.
+    All registers stand still while `en` is low. Ports: `fire`, `stage`, `scaling`: from the entry, with `acc_row`, a
+    row of the accumulator, `residual_word`, and `constants` of the instruction. `factor`, `minus_mean`: of the slot's
+    row, a cycle after it entered (held). `record`, `table_load`. `free`: buffers of records that NORM used for the
+    last time. `o`: results, taken when `en`. `visit`: sums, for RESIDUAL and EXP; `closes`: with the last visit of an
+    instruction whose row factors are due. `busy`: a slot is inside, not counting one that enters.
     """
 
     def __init__(self, config: Config) -> None:
@@ -68,7 +69,7 @@ class Lanes(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         self._stages(m)
-        self.control = Signal(LaneControl(self.time.stages))
+        self.control = Signal(LaneControl(self.config))
         self._control(m)
         self.lanes = [Lane(self.config) for _ in range(self.geometry.lanes)]
         residual = self._residual(m)
@@ -88,7 +89,7 @@ class Lanes(wiring.Component):
             self.valid[0].eq(self.fire),
             self.advance.eq(Cat(0, self.valid[:-1] & self.en.replicate(stages - 1))),
             self.valid[1:].eq(held),
-            self.busy.eq(self.valid.any()),
+            self.busy.eq(held.any()),
         ]
         with m.If(self.en):
             m.d.sync += held.eq(self.valid[:-1])
@@ -113,7 +114,6 @@ class Lanes(wiring.Component):
             own.offset.eq(Mux(norm, minus_mean, scaling.offset)),
             control.operand_norm.eq(norm),
             control.raw_mode.eq(at[time.RAW].activation),
-            control.raw_constants.eq(self.constants),
             control.gamma.eq(Cat(gamma.wide, gamma.buffer)),
             control.beta.eq(Cat(beta.wide, beta.buffer)),
             control.middle_residual.eq(at[time.MIDDLE].op == Operation.RESIDUAL),
@@ -123,6 +123,8 @@ class Lanes(wiring.Component):
             control.second_shift.eq(second.last_shift),
             control.coarse_narrow.eq(~coarse.wide & (coarse.op != Operation.EXP)),
         ]
+        if "constants" in control.shape().members:
+            m.d.comb += control.constants.eq(self.constants)
         # The second set of records was read for the last time as the slot moves on from FACTORS.
         used = self.advance[time.SECOND] & beta.group_finish & (beta.op == Operation.NORM)
         m.d.comb += self.free.eq(used << beta.buffer)

@@ -1,7 +1,8 @@
 """What travels inside POST, and the geometry that follows from the configuration.
 
-A *group* is `lanes` channels. A *beat* is one row of a group. A *slot* is what enters the lanes in a cycle: a beat takes
-as many slots as it has words to write to, or to read from, the scratchpad (an int16 beat as wide as a word has two).
+A *group* is `lanes` channels. A *beat* is one row of a group. A *slot* is what enters the lanes in a cycle: a beat
+takes as many slots as it has words to write to, or to read from, the scratchpad (an int16 beat as wide as a word has
+two).
 """
 
 from amaranth.hdl import signed
@@ -40,8 +41,8 @@ class Operation(enum.Enum, shape=2):
 class Geometry:
     """Sizes derived from a configuration.
 
-    `column_groups`, `word_groups`: groups in an accumulator row, in a scratchpad word of bytes. `halves`: words of an int16
-    beat (1 or 2). `half_groups`: groups in a scratchpad word of int16.
+    `column_groups`, `word_groups`: groups in an accumulator row, in a scratchpad word of bytes. `halves`: words of an
+    int16 beat (1 or 2). `half_groups`: groups in a scratchpad word of int16.
     """
 
     def __init__(self, config: Config) -> None:
@@ -64,13 +65,18 @@ class Geometry:
 
 
 class FetchJob(data.StructLayout):
-    """What has to be fetched for an instruction: the records of `groups` groups (`double`: two sets each), or the table."""
+    """What has to be fetched for an instruction: the records of `groups` groups, or the table.
+
+    `norm`: there are two sets a group; `low`, `high`: which of them are wanted.
+    """
 
     def __init__(self) -> None:
         super().__init__(
             {
                 "table": 1,
-                "double": 1,
+                "norm": 1,
+                "low": 1,
+                "high": 1,
                 "address": isa.SCRATCHPAD_ADDRESS_BITS,
                 "groups": 12,
                 "signal": isa.UNITS,
@@ -81,8 +87,8 @@ class FetchJob(data.StructLayout):
 class WalkJob(data.StructLayout):
     """The loops of an instruction.
 
-    `a_*`: first tensor of the scratchpad (int8 or u8 output, or the residual), `b_*`: the second (int16 output of NORM).
-    `stats`: uses statistics rows; `first`: starts their sums. `records`: has parameter records.
+    `a_*`: first tensor of the scratchpad (int8 or u8 output, or the residual), `b_*`: the second (int16 output of
+    NORM). `stats`: uses statistics rows; `first`: starts their sums. `records`: has parameter records.
     """
 
     def __init__(self) -> None:
@@ -114,9 +120,9 @@ class WalkJob(data.StructLayout):
 class Context(data.StructLayout):
     """What is the same for every slot of an instruction.
 
-    `records`: parameters come from records; `by_row`: from the row's factor. `last`: row factors follow. `mult`, `shift`: of the first scaling of EXP.
-    `shift8`, `shift16`: of the last scaling of NORM. `constants`: for the row unit (`SoftmaxConstants`, `NormConstants`) or
-    the activation kernel.
+    `records`: parameters come from records; `by_row`: from the row's factor. `last`: row factors follow. `mult`,
+    `shift`: of the first scaling of EXP. `shift8`, `shift16`: of the last scaling of NORM. `constants`: for the row
+    unit (`SoftmaxConstants`, `NormConstants`) or the activation kernel.
     """
 
     def __init__(self) -> None:
@@ -160,10 +166,11 @@ class NormConstants(data.Struct):
 class Slot(data.StructLayout):
     """A slot on its way to the lanes.
 
-    `address`: where its result is written: a word of the scratchpad, or an accumulator row for RESIDUAL. `sub`: the group's
-    number, modulo the groups in a row or word. `wide`: int16 in the scratchpad, `half`: which word of the pair.
-    `limit`: lanes below it are valid. `start`, `finish`: first and last slot of the instruction; `group_start`, `group_finish`: of
-    a group; `beat_finish`: of a beat; `fresh`: sums start with this group.
+    `address`: where its result is written: a word of the scratchpad, or an accumulator row for RESIDUAL. `sub`: the
+    group's number, modulo the groups in a row or word. `wide`: int16 in the scratchpad, `half`: which word of the
+    pair. `limit`: lanes below it are valid. `start`, `finish`: first and last slot of the instruction;
+    `group_finish`, `beat_finish`: last of its group, of its beat; `first_row`: of its group; `fresh`: sums start with
+    this group.
     """
 
     def __init__(self, geometry: Geometry) -> None:
@@ -177,7 +184,7 @@ class Slot(data.StructLayout):
                 "limit": ceil_log2(geometry.lanes + 1),
                 "start": 1,
                 "finish": 1,
-                "group_start": 1,
+                "first_row": 1,
                 "group_finish": 1,
                 "beat_finish": 1,
                 "fresh": 1,
@@ -186,7 +193,8 @@ class Slot(data.StructLayout):
 
 
 class Issue(data.StructLayout):
-    """A slot and the reads that it needs: `acc_read` at `acc_address`, `maximum` at the slot's `stat`, `residual_read` at `residual`."""
+    """A slot and the reads that it needs: `acc_read` at `acc_address`, `maximum` at the slot's `stat`,
+    `residual_read` at `residual`."""
 
     def __init__(self, geometry: Geometry) -> None:
         super().__init__(
@@ -202,10 +210,13 @@ class Issue(data.StructLayout):
 
 
 class Request(data.StructLayout):
-    """A read of the scratchpad for parameters. `table`: of the activation table; `last`: of its group or table."""
+    """A read of the scratchpad for parameters.
+
+    `table`: of the activation table; `second`: of the second set of records; `last`: of its group or table.
+    """
 
     def __init__(self, geometry: Geometry) -> None:
-        super().__init__({"address": geometry.word_address, "table": 1, "last": 1})
+        super().__init__({"address": geometry.word_address, "table": 1, "second": 1, "last": 1})
 
 
 class ReadTag(data.Struct):
@@ -213,6 +224,7 @@ class ReadTag(data.Struct):
 
     residual: 1
     table: 1
+    second: 1
     last: 1
 
 
@@ -241,7 +253,8 @@ class TableLoad(data.StructLayout):
 class Stage(data.StructLayout):
     """What accompanies a slot through the lanes; the part of `Slot` and `Context` that later stages need.
 
-    `buffer`: its records. `mask`: lanes that count. `last_shift`: of the last scaling. `closes`: row factors follow this slot.
+    `buffer`: its records. `mask`: lanes that count. `last_shift`: of the last scaling. `closes`: row factors follow
+    this slot.
     """
 
     def __init__(self, geometry: Geometry) -> None:
@@ -268,8 +281,9 @@ class Stage(data.StructLayout):
 
 
 class Scaling(data.StructLayout):
-    """The first scaling of a slot. `records`: bias, multiplier and shift are the lane's; else these. `by_row`: multiplier and shift are the
-    row's. `offset` is added to the accumulator, or is replaced by the row's mean for NORM.
+    """The first scaling of a slot. `records`: bias, multiplier and shift are the lane's; else these. `by_row`:
+    multiplier and shift are the row's. `offset` is added to the accumulator, or is replaced by the row's mean for
+    NORM.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,5 @@
-"""The row unit: from the sums of a row to the multiplier and shift that scale it (docs/numerics.md, "Row factor", "LayerNorm")."""
+"""The row unit: from the sums of a row to the multiplier and shift that scale it (docs/numerics.md, "Row factor",
+"LayerNorm")."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import stream, wiring
@@ -33,10 +34,11 @@ def moment_bits(config: Config) -> int:
 
 
 class Moments(wiring.Component):
-    """Walks the rows: for EXP it passes on their sums; for RESIDUAL it computes mean and n * S2 - S1^2 + eps in nine cycles.
+    """Walks the rows: for EXP it passes on their sums; for RESIDUAL it computes mean and n * S2 - S1^2 + eps in nine
+    cycles.
 
-    Ports: `start`, `job` (held). `read_en`, `read_stat`, `total`, `squares`: of `RowSums`. `mean_en`, `mean_stat`, `minus_mean`: to memory.
-    `o`: what is to be normalised.
+    Ports: `start`, `job` (held). `read_en`, `read_stat`, `total`, `squares`: of `RowSums`. `mean_en`, `mean_stat`,
+    `minus_mean`: to memory. `o`: what is to be normalised.
     """
 
     def __init__(self, config: Config) -> None:
@@ -83,7 +85,8 @@ class Moments(wiring.Component):
         return m
 
     def _multiply(self, m: Module, phase, moment) -> None:
-        """One multiplier, five products: operands in phases 1 to 5, products a cycle later, sums another cycle later."""
+        """One multiplier, five products: operands in phases 1 to 5, products a cycle later, sums another cycle
+        later."""
         g, norm = self.geometry, NormConstants(self.job.constants)
         magnitude = Signal(g.sum_bits)
         a, b = Signal(signed(g.square_bits + 1), reset_less=True), Signal(DIGIT, reset_less=True)
@@ -119,9 +122,9 @@ class Moments(wiring.Component):
 class RowUnit(wiring.Component):
     """Computes row factors in the background: 10 to 11 cycles a row, for EXP and RESIDUAL alike.
 
-    Ports: `prepare`, `job`: the rows of an instruction that begins; `start`: their sums are complete. `busy`: from `prepare` until all
-    factors are written. `read_en`, `read_stat`, `total`, `squares`: of `RowSums`. `lookup_en`, `lookup_stat`: read `factor` and `minus_mean` of a
-    row, there a cycle later and held.
+    Ports: `prepare`, `job`: the rows of an instruction that begins; `start`: their sums are complete. `busy`: from
+    `prepare` until all factors are written. `read_en`, `read_stat`, `total`, `squares`: of `RowSums`. `lookup_en`,
+    `lookup_stat`: read `factor` and `minus_mean` of a row, there a cycle later and held.
     """
 
     def __init__(self, config: Config) -> None:
@@ -197,7 +200,8 @@ class RowUnit(wiring.Component):
             m.d.comb += [divider.i.p.eq(root.o.p), divider.i.p.value.eq(root.o.p.value << (DEN_BITS - SD_BITS))]
 
     def _mantissa(self, m: Module) -> tuple[Signal, Signal]:
-        """Shift and mantissa of the dividend; the number of channels is normalised a bit a cycle, long before it is needed."""
+        """Shift and mantissa of the dividend; the number of channels is normalised a bit a cycle, long before it is
+        needed."""
         softmax, norm = SoftmaxConstants(self.job.constants), NormConstants(self.job.constants)
         mant, base = Signal(MULT_BITS), Signal(SHIFT_BITS)
         with m.If(self.prepare):

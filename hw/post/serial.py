@@ -12,7 +12,8 @@ BITS_PER_STEP = 2
 
 
 class Tagged(data.StructLayout):
-    """A value of `bits` bits on its way from engine to engine: `stat`, its row; `zero`: there is none; `shift`: bits it was moved by."""
+    """A value of `bits` bits on its way from engine to engine: `stat`, its row; `zero`: there is none; `shift`: bits
+    it was moved by."""
 
     def __init__(self, stat_bits: int, bits: int) -> None:
         super().__init__({"stat": stat_bits, "zero": 1, "shift": 7, "value": bits})
@@ -109,7 +110,8 @@ class Root(Engine):
 
 
 class Divider(Engine):
-    """`(mant << DEN_BITS) // value`, for a value with its top bit set. Other fields pass through. Ports: `i`, `o`, `mant`."""
+    """`(mant << DEN_BITS) // value`, for a value with its top bit set. Other fields pass through. Ports: `i`, `o`,
+    `mant`."""
 
     def __init__(self, stat_bits: int) -> None:
         self.quotient_bits = -(-ROW_MULT_BITS // BITS_PER_STEP) * BITS_PER_STEP
@@ -123,7 +125,8 @@ class Divider(Engine):
         divisor, rest, quotient = Signal(DEN_BITS), Signal(DEN_BITS), Signal(self.quotient_bits)
         new_rest, new_quotient = rest, quotient
         for k in range(BITS_PER_STEP):
-            more, fits, after = Signal(DEN_BITS + 1, name=f"more{k}"), Signal(name=f"fits{k}"), Signal(DEN_BITS, name=f"after{k}")
+            more, after = Signal(DEN_BITS + 1, name=f"more{k}"), Signal(DEN_BITS, name=f"after{k}")
+            fits = Signal(name=f"fits{k}")
             m.d.comb += [
                 more.eq(new_rest << 1),
                 fits.eq(more >= divisor),

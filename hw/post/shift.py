@@ -22,7 +22,8 @@ def saturate(value, bits: int):
 class RoundShift(wiring.Component):
     """`o = sat_bits(rshift(i, shift))`, or sat_8 with `narrow`: half up, exact for every shift. Two register stages.
 
-    Ports: `i`: int of `width` bits, `shift`: u6, with `advance[0]`; `narrow` with `advance[1]`; `o`: int of `bits` bits.
+    Ports: `i`: int of `width` bits, `shift`: u6, with `advance[0]`; `narrow` with `advance[1]`; `o`: int of `bits`
+    bits.
     """
 
     def __init__(self, width: int, bits: int = 16) -> None:
@@ -39,8 +40,8 @@ class RoundShift(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        # rshift(x, s) = ((2 x >> s) + 1) >> 1, for s = 0 as well. Between the coarse and the fine shift only as many bits are kept
-        # as can decide the result: beyond them it saturates whatever the fine shift.
+        # rshift(x, s) = ((2 x >> s) + 1) >> 1, for s = 0 as well. Between the coarse and the fine shift only as many
+        # bits are kept as can decide the result: beyond them it saturates whatever the fine shift.
         keep = self.bits + 1 + (1 << FINE_BITS)
         doubled, coarse = Signal(signed(self.width + 1)), Signal(signed(self.width + 1))
         kept, fine = Signal(signed(min(keep, self.width + 1)), reset_less=True), Signal(FINE_BITS, reset_less=True)

@@ -48,7 +48,8 @@ class AdderTree(wiring.Component):
 
 
 class SumVisit(data.StructLayout):
-    """A slot's share of a row: `total`, `squares`. `more`: another slot of this beat follows. `fresh`: the row's sums start here."""
+    """A slot's share of a row: `total`, `squares`. `more`: another slot of this beat follows. `fresh`: the row's sums
+    start here."""
 
     def __init__(self, config: Config) -> None:
         geometry = Geometry(config)
@@ -67,8 +68,9 @@ class SumVisit(data.StructLayout):
 class RowSums(wiring.Component):
     """Sum and sum of squares of each statistics row.
 
-    A visit adds to its row in three cycles; visits of the same row must be `GROUP_PERIOD` cycles apart (slots of one beat: in
-    succession). Ports: `visit`. `read_en`, `read_stat`: read a row, when no visit comes; `total`, `squares`: a cycle later, held.
+    A visit adds to its row in three cycles; visits of the same row must be `GROUP_PERIOD` cycles apart (slots of one
+    beat: in succession). Ports: `visit`. `read_en`, `read_stat`: read a row, when no visit comes; `total`, `squares`:
+    a cycle later, held.
     """
 
     def __init__(self, config: Config) -> None:

@@ -1,4 +1,5 @@
-"""When a slot is where: the stages of the lanes. Stage k's registers load as a slot moves from stage k - 1 to stage k."""
+"""When a slot is where: the stages of the lanes. Stage k's registers load as a slot moves from stage k - 1 to stage
+k."""
 
 from amaranth.utils import ceil_log2
 
@@ -17,9 +18,10 @@ def tree_latency(inputs: int) -> int:
 class Timeline:
     """Numbers of the stages; stage 0 is the entry.
 
-    OPERAND: accumulator and parameters. SUM: with bias. PRODUCT. COARSE: half shifted. RAW: requantised, int16, the kernels' input.
-    MIDDLE: the same, delayed so that the kernels' values meet FACTORS + 1. FACTORS: inputs of the second multiplier. SECOND:
-    its product. VALUE: what is scaled last. LAST_COARSE. RESULT. SUMS: sums over the lanes.
+    OPERAND: accumulator and parameters. SUM: with bias. PRODUCT. COARSE: half shifted. RAW: requantised, int16, the
+    kernels' input. MIDDLE: the same, delayed so that the kernels' values meet FACTORS + 1. FACTORS: inputs of the
+    second multiplier. SECOND: its product. VALUE: what is scaled last. LAST_COARSE. RESULT. SUMS: sums over the
+    lanes.
     """
 
     def __init__(self, config: Config) -> None:

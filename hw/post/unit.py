@@ -30,19 +30,22 @@ from celosia.hw.post.writer import Writer
 SLOTS_AHEAD = 8
 """Slots whose operands were asked for: covers the latency of the accumulator."""
 JOBS_AHEAD = 2
-"""Instructions between decoder and walker, and between decoder and entry: one under way, one whose parameters are being fetched."""
+"""Instructions between decoder and walker, and between decoder and entry: one under way, one whose parameters are
+being fetched."""
 UNDER_WAY_BITS = 6
 
 
 class Post(wiring.Component):
     """Executes REQUANT, EXP, RESIDUAL, NORM and TABLE as docs/numerics.md defines them, `lanes` elements a cycle.
 
-    A beat (a row of `lanes` channels) takes as many cycles as words it reads or writes in the scratchpad: REQUANT and EXP one, RESIDUAL one
-    or two, NORM one for int8 and one or two for int16 (two where `lanes` = `array.rows`). Instructions follow one another without
-    draining; the row factors of EXP and RESIDUAL are computed in the background, and instructions that use statistics wait for them.
+    A beat (a row of `lanes` channels) takes as many cycles as words it reads or writes in the scratchpad: REQUANT and
+    EXP one, RESIDUAL one or two, NORM one for int8 and one or two for int16 (two where `lanes` = `array.rows`).
+    Instructions follow one another without draining; the row factors of EXP and RESIDUAL are computed in the
+    background, and instructions that use statistics wait for them.
 
-    Ports: `control`. `acc_read`, `acc_write`: accumulator. `maxima`: row maxima. `read`: parameters, tables, residuals. `write`: results.
-    Faults: ILLEGAL_INSTRUCTION, SCRATCHPAD_RANGE, ACCUMULATOR_RANGE (rows, and statistics rows).
+    Ports: `control`. `acc_read`, `acc_write`: accumulator. `maxima`: row maxima. `read`: parameters, tables,
+    residuals. `write`: results. Faults: ILLEGAL_INSTRUCTION, SCRATCHPAD_RANGE, ACCUMULATOR_RANGE (rows, and
+    statistics rows).
     """
 
     def __init__(self, config: Config) -> None:
@@ -96,6 +99,7 @@ class Post(wiring.Component):
         free = self.entry.free | self.lanes.free
         m.d.comb += [
             self.loader.table.eq(self.read_mux.table),
+            self.loader.second.eq(self.read_mux.second),
             self.loader.last.eq(self.read_mux.last),
             self.loader.free.eq(free),
             self.fetcher.free.eq(free),
@@ -106,7 +110,8 @@ class Post(wiring.Component):
             m.d.comb += part.stop.eq(self.stop)
 
     def _issue(self, m: Module) -> None:
-        """A slot goes to its queue, and its reads to their ports, in the same cycle; every `ready` here is a register's."""
+        """A slot goes to its queue, and its reads to their ports, in the same cycle; every `ready` here is a
+        register's."""
         g, issue = Geometry(self.config), self.walker.o
         m.submodules.acc_address = acc = SkidBuffer(g.acc_address)
         m.submodules.maximum_address = maximum = SkidBuffer(g.stat_address)
@@ -142,7 +147,8 @@ class Post(wiring.Component):
             lanes.scaling.eq(entry.scaling),
             lanes.acc_row.eq(self.acc_read.data.payload),
             lanes.residual_word.eq(self.read.data.payload),
-            lanes.constants.eq(self.contexts.o.p.constants),
+            lanes.constants.eq(entry.constants),
+            entry.lanes_busy.eq(lanes.busy),
             lanes.record.eq(self.loader.record),
             lanes.table_load.eq(self.loader.table_load),
             writer.i.valid.eq(lanes.o.valid),

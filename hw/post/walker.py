@@ -13,8 +13,8 @@ from celosia.hw.post.layouts import BUFFERS, Geometry, Issue, Operation, WalkJob
 class AddressLoop(wiring.Component):
     """The address of a row: `base + row * step`, and a base that moves by `stride` between blocks of channels.
 
-    Ports: `start`: begin at `base`. `next_row`; `next_group`: back to the first row, of the next block if `move`. `address` has a bit
-    more than `bits`: an overflow shows before it wraps, as every block's first row is visited.
+    Ports: `start`: begin at `base`. `next_row`; `next_group`: back to the first row, of the next block if `move`.
+    `address` has a bit more than `bits`: an overflow shows before it wraps, as every block's first row is visited.
     """
 
     def __init__(self, bits: int) -> None:
@@ -67,7 +67,8 @@ class RowMask(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        # Channels that are left from this group's first one on: of the row's length, and up to the diagonal of row 0 and of this row.
+        # Channels that are left from this group's first one on: of the row's length, and up to the diagonal of row 0
+        # and of this row.
         room, above, here = Signal(signed(20)), Signal(signed(20)), Signal(signed(20))
         least = Signal(signed(20))
         m.d.comb += [
@@ -86,11 +87,12 @@ class RowMask(wiring.Component):
 class Walker(wiring.Component):
     """Issues the slots of one job after another: one a cycle, one idle cycle between jobs.
 
-    Ports: `i`: jobs, taken when their last slot is issued. `o`: slots and the reads that they need. `stop`: issue nothing more.
-    `granted`: the records of another group were asked for; only then its slots follow, as a residual that was asked for before the
-    records that it meets would keep them from coming. `retired`: the last write of an instruction was taken. After a RESIDUAL the next job waits until everything issued is retired: what it
-    reads may just be written. `started`: a job starts. `fault`: SCRATCHPAD_RANGE or ACCUMULATOR_RANGE (also for a statistics row)
-    and the address, held; its slot is not issued.
+    Ports: `i`: jobs, taken when their last slot is issued. `o`: slots and the reads that they need. `stop`: issue
+    nothing more. `granted`: the records of another group were asked for; only then its slots follow, as a residual
+    that was asked for before the records that it meets would keep them from coming. `retired`: the last write of an
+    instruction was taken. After a RESIDUAL the next job waits until everything issued is retired: what it reads may
+    just be written. `started`: a job starts. `fault`: SCRATCHPAD_RANGE or ACCUMULATOR_RANGE (also for a statistics
+    row) and the address, held; its slot is not issued.
     """
 
     def __init__(self, config: Config) -> None:
@@ -188,12 +190,19 @@ class Walker(wiring.Component):
         last_of_word = (self.sub & (g.word_groups - 1)) == g.word_groups - 1
         residual = job.op == Operation.RESIDUAL
         m.d.comb += [
-            acc.base.eq(job.acc_address), acc.stride.eq(job.acc_stride), acc.step.eq(1), acc.move.eq(last_of_row),
-            stat.base.eq(job.stat_row), stat.step.eq(1),
-            a.base.eq(job.a_address), a.stride.eq(job.a_stride), a.step.eq(Mux(residual, 2, 1)), a.move.eq(last_of_word),
-            b.base.eq(job.b_address), b.stride.eq(job.b_stride), b.step.eq(2), b.move.eq(last_of_word),
-            mask.length.eq(job.length), mask.diagonal.eq(job.diagonal), mask.causal.eq(job.causal),
-        ]  # fmt: skip
+            *(getattr(mask, name).eq(job[name]) for name in ("length", "diagonal", "causal")),
+            stat.base.eq(job.stat_row),
+            stat.step.eq(1),
+            a.step.eq(Mux(residual, 2, 1)),
+            b.step.eq(2),
+            acc.step.eq(1),
+        ]
+        for loop, name, move in ((acc, "acc", last_of_row), (a, "a", last_of_word), (b, "b", last_of_word)):
+            m.d.comb += [
+                loop.base.eq(job[f"{name}_address"]),
+                loop.stride.eq(job[f"{name}_stride"]),
+                loop.move.eq(move),
+            ]
         self.acc, self.stat, self.a, self.b = acc.address, stat.address, a.address, b.address
 
     def _issue(self, m: Module) -> None:
@@ -202,7 +211,9 @@ class Walker(wiring.Component):
         residual, second = job.op == Operation.RESIDUAL, Signal()
         self.word = Signal(isa.SCRATCHPAD_ADDRESS_BITS + 2)
         self.word_within, self.acc_within, self.within = Signal(), Signal(), Signal()
-        half = (self.slot - (second & job.out8))[0] if g.halves == 2 else self.sub[(g.word_groups // 2).bit_length() - 1]
+        half = self.sub[(g.word_groups // 2).bit_length() - 1]
+        if g.halves == 2:
+            half = (self.slot - (second & job.out8))[0]
         m.d.comb += [
             second.eq((job.op == Operation.NORM) & ~(job.out8 & (self.slot == 0))),
             slot.wide.eq(second | residual),
@@ -219,7 +230,7 @@ class Walker(wiring.Component):
             slot.limit.eq(self.mask.limit),
             slot.start.eq(self.first),
             slot.finish.eq(self.finish),
-            slot.group_start.eq(self.row_start & (self.slot == 0)),
+            slot.first_row.eq(self.row_start),
             slot.group_finish.eq(self.group_finish),
             slot.beat_finish.eq(self.beat_finish),
             slot.fresh.eq(self.fresh),

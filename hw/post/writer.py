@@ -13,10 +13,11 @@ from celosia.hw.post.layouts import Geometry, Operation
 
 
 class Writer(wiring.Component):
-    """Makes a masked write of each slot's results: a byte or an int16 an element to the scratchpad, or an int32 to the accumulator.
+    """Makes a masked write of each slot's results: a byte or an int16 an element to the scratchpad, or an int32 to
+    the accumulator.
 
-    Two cycles of latency, a slot a cycle; `i.ready` comes from a register. Ports: `i`: results. `write`, `acc_write`: the memories.
-    `done`: an instruction's last write was taken. `blocked`: a write waits.
+    Two cycles of latency, a slot a cycle; `i.ready` comes from a register. Ports: `i`: results. `write`, `acc_write`:
+    the memories. `done`: an instruction's last write was taken. `blocked`: a write waits.
     """
 
     def __init__(self, config: Config) -> None:

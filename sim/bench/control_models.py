@@ -313,7 +313,7 @@ class Host:
     async def interrupted(self, timeout: int = 20_000) -> int:
         """Wait for the interrupt, clear it. Returns what ISR showed."""
         deadline = self.hub.cycle + timeout
-        while not int(self.dut.interrupt.value):
+        while not int(self.dut.irq.value):
             assert self.hub.cycle < deadline, f"no interrupt for {timeout} cycles"
             await cycles(self.dut)
         status = await self.read("ISR")

@@ -172,11 +172,11 @@ async def end_waits_for_the_bus(dut) -> None:
     host.place([random_instruction(rng, isa.Unit.STORE), end()])
     await host.start()
     await cycles(dut, 200)
-    assert not int(dut.interrupt.value)
+    assert not int(dut.irq.value)
     assert not await host.read("CTRL") & (DONE_BIT | IDLE_BIT)
     host.bus.busy, host.bus.dead = 0.0, False
     await cycles(dut, 40)
-    assert int(dut.interrupt.value)
+    assert int(dut.irq.value)
 
 
 @bench()

@@ -3,7 +3,6 @@
 On the pytest side: `run_bench`. On the cocotb side: `start` and `parameters`.
 """
 
-import dataclasses
 import json
 import os
 import random
@@ -25,7 +24,17 @@ from celosia.hw.emit.yosys import version as yosys_version
 from celosia.sim import toolchain
 
 _TOP = "dut"
-_VERILATOR_FLAGS = ["-O3", "--vpi", "--x-assign", "fast", "--x-initial", "unique", "--no-timing", "--assert", "-Wno-lint"]
+_VERILATOR_FLAGS = [
+    "-O3",
+    "--vpi",
+    "--x-assign",
+    "fast",
+    "--x-initial",
+    "unique",
+    "--no-timing",
+    "--assert",
+    "-Wno-lint",
+]
 _LOG_TAIL = 6000
 
 
@@ -44,17 +53,19 @@ def run_bench(
 ) -> None:
     """Run the cocotb tests of the Python module `module` on `component`.
 
-    `name` names the run in messages. `parameters` reach the tests through `harness.parameters()`: plain values and `Config`
-    objects. `test_filter`: a regular expression on test names. CELOSIA_SEED overrides `seed`; CELOSIA_SIM=icarus uses Icarus.
-    Errors: BenchError with every failed test's message; ToolError when the build fails.
+    `name` names the run in messages. `parameters` reach the tests through `harness.parameters()`: plain values and
+    `Config` objects. `test_filter`: a regular expression on test names. CELOSIA_SEED overrides `seed`;
+    CELOSIA_SIM=icarus uses Icarus. Errors: BenchError with every failed test's message; ToolError when the build fails.
     """
     text = rtlil(component, _TOP)
-    ports = sorted(ports_of(component)) + ["clk", "rst"]
+    ports = [*sorted(ports_of(component)), "clk", "rst"]
     inputs = [port for port, (_, direction) in ports_of(component).items() if direction.name == "Input"]
     icarus = os.environ.get("CELOSIA_SIM") == "icarus"
     folder = _build_icarus(text) if icarus else _build_verilator(text, ports)
     environment = _environment(module, test_filter, seed) | {
-        "CELOSIA_BENCH": json.dumps({"parameters": {key: _encode(value) for key, value in (parameters or {}).items()}, "inputs": inputs}),
+        "CELOSIA_BENCH": json.dumps(
+            {"parameters": {key: _encode(value) for key, value in (parameters or {}).items()}, "inputs": inputs}
+        ),
     }
     with tempfile.TemporaryDirectory(prefix=f"celosia-{name}-") as work:
         results = Path(work, "results.xml")
@@ -83,7 +94,7 @@ async def start(dut, *, clock: str = "clk", reset: str = "rst", active_low: bool
     import cocotb
     from cocotb.clock import Clock
 
-    from .streams import hub_of
+    from celosia.sim.bench.streams import hub_of
 
     hub = hub_of(dut, clock)
     for name in json.loads(os.environ["CELOSIA_BENCH"])["inputs"]:
@@ -101,7 +112,7 @@ async def start(dut, *, clock: str = "clk", reset: str = "rst", active_low: bool
 
 async def reset(dut, *, clock: str = "clk", reset: str = "rst", active_low: bool = False, cycles: int = 2) -> None:
     """Reset in the middle of a test: agents drop what is under way."""
-    from .streams import hub_of
+    from celosia.sim.bench.streams import hub_of
 
     hub = hub_of(dut, clock)
     hub.running = False

@@ -13,12 +13,14 @@ from amaranth.lib import data
 
 from celosia.hw import isa
 from celosia.hw.interfaces import Status
-
-from .streams import StreamSink, StreamSource, hub_of, reader
+from celosia.sim.bench.streams import StreamSink, StreamSource, hub_of, reader
 
 
 def instruction(opcode: isa.Opcode, *, wait: int = 0, signal: int = 0, **fields: Any) -> int:
-    """The bits of an instruction. `fields` by the names of its layout; those of a nested structure may be given flat."""
+    """The bits of an instruction.
+
+    `fields` by the names of its layout; those of a nested structure may be given flat.
+    """
     layout = isa.LAYOUTS[opcode]
     values: dict[str, Any] = {"head": {"opcode": opcode, "wait": wait, "signal": signal}}
     nested = {
@@ -43,9 +45,9 @@ def word_of(row: np.ndarray) -> int:
 class ReadPortModel:
     """The memory side of a `ReadPortSignature` port of `dut`, on `memory`: uint8 [words, bytes].
 
-    `latency`: cycles from address to data, or a pair for a random one. `stall`: probability that the address, and the data, is held
-    back in a cycle. `room`: words kept for data that was asked for (enough for the full rate by default). A word is read when
-    its address is taken. `addresses`: all that were taken.
+    `latency`: cycles from address to data, or a pair for a random one. `stall`: probability that the address, and the
+    data, is held back in a cycle. `room`: words kept for data that was asked for (enough for the full rate by default).
+    A word is read when its address is taken. `addresses`: all that were taken.
     """
 
     def __init__(
@@ -91,7 +93,7 @@ class ReadPortModel:
 
 
 class WritePortModel:
-    """The memory side of a `WritePortSignature` port of `dut`, on `memory`: uint8 [words, bytes], written in `granules` parts.
+    """The memory side of a `WritePortSignature` port of `dut`, on `memory`: uint8 [words, bytes], in `granules` parts.
 
     `stall`: probability that a write is held back in a cycle. `writes`: (address, mask) of all.
     """
@@ -124,21 +126,25 @@ class WritePortModel:
         address, mask = bits & self._address_mask, bits >> (self._address_bits + 8 * width)
         assert address < len(self.memory), f"{self.sink.port}: address {address} beyond {len(self.memory)} words"
         self.writes.append((address, mask))
-        word = np.frombuffer((bits >> self._address_bits).to_bytes(width + self.granules // 8 + 1, "little")[:width], np.uint8)
+        word = np.frombuffer(
+            (bits >> self._address_bits).to_bytes(width + self.granules // 8 + 1, "little")[:width], np.uint8
+        )
         part = width // self.granules
         if mask == (1 << self.granules) - 1:
             self.memory[address] = word
             return
         for granule in range(self.granules):
             if mask >> granule & 1:
-                self.memory[address, granule * part : (granule + 1) * part] = word[granule * part : (granule + 1) * part]
+                self.memory[address, granule * part : (granule + 1) * part] = word[
+                    granule * part : (granule + 1) * part
+                ]
 
 
 class UnitDriver:
     """Control's side of a `UnitSignature` port of `dut`: issues instructions, collects what the unit reports.
 
-    `done`: (cycle, mask). `faults`: the first (code, address), if any. `statuses`: cycles spent in each `Status` while busy.
-    `issued`: cycle in which each instruction was taken.
+    `done`: (cycle, mask). `faults`: the first (code, address), if any. `statuses`: cycles spent in each `Status` while
+    busy. `issued`: cycle in which each instruction was taken.
     """
 
     def __init__(
@@ -176,7 +182,10 @@ class UnitDriver:
         self._source.send(instructions)
 
     async def finished(self, count: int, timeout: int = 100_000) -> list[int]:
-        """Wait until `count` instructions are done in all; their masks. Errors: AssertionError when none ends for `timeout` cycles."""
+        """Wait until `count` instructions are done in all; their masks.
+
+        Errors: AssertionError when none ends for `timeout` cycles.
+        """
         return await self._done.received(count, timeout)
 
     async def fault(self, timeout: int = 10_000) -> tuple[isa.Trap, int]:

@@ -7,13 +7,11 @@ import cocotb
 import numpy as np
 from amaranth.utils import ceil_log2
 
-from celosia.hw import isa
-from celosia.hw.interfaces import Status
+from celosia.hw.isa import Opcode
 from celosia.sim.bench import harness
 from celosia.sim.bench.ports import ReadPortModel, UnitDriver, WritePortModel, instruction
 from celosia.sim.bench.post_model import Step
 from celosia.sim.bench.post_programs import Programs
-from celosia.sim.bench.streams import now
 
 
 class Bench:
@@ -116,12 +114,19 @@ def _random_steps(programs: Programs, count: int) -> list[Step]:
                 break
             continue
         steps += made if isinstance(made, list) else [made]
+        if isinstance(made, list) and made and made[-1].fields["last"] and rng.random() < 0.7:
+            # What was just gathered is used at once.
+            last = made[-1]
+            size = {"m": last.fields["m"], "row": last.fields["stat_row"]}
+            use = programs.norm(**size) if last.opcode == Opcode.RESIDUAL else programs.requant(row_factor=True, **size)
+            steps += [] if use is None else [use]
     return steps
 
 
 @cocotb.test()
 async def random_programs_with_stalls(dut) -> None:
-    """Whatever the stalls and latencies, memories end as the golden models say, and every instruction is reported in order."""
+    """Whatever the stalls and latencies, memories end as the golden models say, and every instruction is reported in
+    order."""
     bench = Bench(dut, 0.25, (1, 6))
     await harness.start(dut)
     for _ in range(harness.parameters().get("rounds", 12)):
@@ -135,3 +140,19 @@ async def random_programs_at_full_speed(dut) -> None:
     await harness.start(dut)
     for _ in range(harness.parameters().get("rounds", 12)):
         await bench.run(_random_steps(bench.programs, 12))
+
+
+@cocotb.test()
+async def residual_is_seen_by_what_follows(dut) -> None:
+    """An instruction that reads the accumulator where the one before it writes sees what was written."""
+    bench = Bench(dut, 0.0, 1, seed=2)
+    await harness.start(dut)
+    for size in ({"m": 1, "groups": 1}, {"m": 2, "groups": 3}, {"m": 5, "groups": 2}):
+        steps = bench.programs.residual(**size)
+        same = {name: steps[0].fields[name] for name in ("acc_address", "acc_stride")}
+        for make in (bench.programs.requant, bench.programs.residual):
+            bench.programs.place = same
+            made = make(**size)
+            steps += made if isinstance(made, list) else [made]
+        bench.programs.place = {}
+        await bench.run(steps)

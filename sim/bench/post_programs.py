@@ -7,21 +7,28 @@ import numpy as np
 
 from celosia.hw import isa
 from celosia.hw.config import Config
+from celosia.hw.post.kernels.ibert import GeluConstants, gelu_constants
 from celosia.sim.bench.post_model import PostModel, Step
 from celosia.sw import golden
 
 
 class Programs:
-    """Makes steps that are legal for the model's state. Parameters go to one half of the scratchpad, results to the other.
+    """Makes steps that are legal for the model's state, and runs each on the model as it is made.
 
-    `begin` forgets what was prepared, for the next program. Each step is run on the model as it is made; `initial_*` are
-    the memories that the hardware starts with.
+    Parameters go to one half of the scratchpad, results to the other. `begin` forgets what was prepared, for the next
+    program. `place`: fields that the next steps are given. `gelu`: constants of I-BERT's GELU to choose from.
     """
 
     def __init__(self, config: Config, seed: int) -> None:
         self.config = config
         self.rng = random.Random(seed)
         self.np = np.random.default_rng(seed)
+        self.place: dict[str, int] = {}
+        self.gelu = []
+        for s_in in (0.002, 0.05):
+            s_out, zero = self.rng.uniform(0.5, 2) * s_in, self.rng.randint(-128, 127)
+            fields = gelu_constants(s_in, s_out, zero, config.post.table_bits)
+            self.gelu.append(GeluConstants.const(fields).as_value().value)
         words = config.scratchpad_words
         shape = (config.acc_rows, config.array.columns)
         self.model = PostModel(
@@ -57,7 +64,8 @@ class Programs:
         tiles = -(-groups // ratio)
         address = rng.randint(0, config.acc_rows - tiles * stride)
         stat_row = rng.randint(0, config.accumulator.stat_rows - m)
-        return {"acc_address": address, "acc_stride": stride, "m": m, "groups": groups, "stat_row": stat_row}
+        fields = {"acc_address": address, "acc_stride": stride, "m": m, "groups": groups, "stat_row": stat_row}
+        return fields | self.place
 
     def output(self, f: dict[str, Any], words: int = 1) -> tuple[int, int]:
         """Address and stride of a result of `words` words a row and block."""
@@ -77,19 +85,23 @@ class Programs:
         for c in range(groups * lanes):
             for s in range(sets):
                 bias = self.rng.getrandbits(32) >> self.rng.choice([0, 8, 16])
-                mult, shift = self.rng.randint(1 << 15, (1 << 16) - 1), self.rng.choice([*range(0, 64, 7), *range(18, 42)])
+                mult = self.rng.randint(1 << 15, (1 << 16) - 1)
+                shift = self.rng.choice([*range(0, 64, 7), *range(18, 42)])
                 word = bias | mult << 32 | (shift << 48 if sets == 1 else 0)
-                block[c // lanes, s, 8 * (c % lanes) : 8 * (c % lanes) + 8] = list(word.to_bytes(8, "little"))
+                block[c // lanes, s, 8 * (c % lanes) :][:8] = list(word.to_bytes(8, "little"))
         return address
 
-    def requant(self, *, row_factor: bool = False, **size: Any) -> Step | None:
-        """REQUANT by records, or by the row factors of rows that have them."""
+    def requant(self, *, row_factor: bool = False, row: int | None = None, **size: Any) -> Step | None:
+        """REQUANT by records, or by the row factors of rows that have them (from `row` on)."""
         f = self.size(**size)
         activations = [isa.Activation.NONE, isa.Activation.RELU]
-        activations += [isa.Activation.TABLE] * 2 if self.model.table is not None else []
+        by_polynomial = self.config.post.gelu == "ibert"
+        activations += [isa.Activation.TABLE] * 2 if self.model.table is not None or by_polynomial else []
         f["activation"] = self.rng.choice(activations)
+        if by_polynomial:
+            f["constants"] = self.rng.choice(self.gelu)
         if row_factor:
-            rows = self._rows(self.model.factors, f["m"])
+            rows = self._rows(self.model.factors, f["m"]) if row is None else row
             if rows is None:
                 return None
             f |= {"row_factor": 1, "stat_row": rows}
@@ -113,7 +125,8 @@ class Programs:
         for part in range(parts):
             f = self.size(m=first["m"]) | {"stat_row": first["stat_row"]} if part else dict(first)
             channels = self.model.channels(f["groups"])
-            f |= {"causal": self.rng.randint(0, 1), "length": self.rng.choice([channels, self.rng.randint(0, channels), 65535])}
+            f["causal"] = self.rng.randint(0, 1)
+            f["length"] = self.rng.choice([channels, self.rng.randint(0, channels), 65535])
             f |= {"diagonal": self.rng.randint(-f["m"], channels), "mult": mult, "shift": shift}
             f |= {"mant": mant, "mant_shift": mant_shift, "first": int(part == 0), "last": int(part == parts - 1)}
             f["out_address"], f["out_stride"] = self.output(f)
@@ -155,18 +168,25 @@ class Programs:
             steps.append(self._step(isa.Opcode.RESIDUAL, f))
         return steps
 
-    def norm(self, **size: Any) -> Step | None:
-        """NORM of anything, with the statistics of rows that have them."""
+    def norm(self, row: int | None = None, **size: Any) -> Step | None:
+        """NORM of anything, with the statistics of rows that have them (from `row` on)."""
         f = self.size(**size)
-        rows = self._rows(self.model.means, f["m"])
+        rows = self._rows(self.model.means, f["m"]) if row is None else row
         parameters = self.records(f["groups"], 2)
         if rows is None or parameters is None:
             return None
         f |= {"stat_row": rows, "parameters": parameters}
         f["out8"], f["out16"] = self.rng.choice([(1, 0), (0, 1), (1, 1)])
         f["shift8"], f["shift16"] = self.rng.choice([0, 12, 20, 24]), self.rng.choice([0, 8, 16, 20, 63])
-        f["out8_address"], f["out8_stride"] = self.output(f)
-        f["out16_address"], f["out16_stride"] = self.output(f, 2)
+        # The order in which an instruction writes its two results is its own affair: they are apart.
+        apart = False
+        while not apart:
+            f["out8_address"], f["out8_stride"] = self.output(f)
+            f["out16_address"], f["out16_stride"] = self.output(f, 2)
+            shape = f["m"], self.model.channels(f["groups"])
+            narrow = self.model.byte_index(f["out8_address"], f["out8_stride"], *shape)[0]
+            wide = self.model.half_index(f["out16_address"], f["out16_stride"], *shape)[0]
+            apart = narrow.max() < wide.min() or wide.max() < narrow.min()
         return self._step(isa.Opcode.NORM, f)
 
     def table(self) -> Step | None:

@@ -1,13 +1,9 @@
 """Tests of the harness itself, on a buffer and on a memory copier."""
 
 import cocotb
-import numpy as np
 
-from celosia.hw import isa
-
-from . import harness
-from .ports import ReadPortModel, UnitDriver, WritePortModel, instruction
-from .streams import StreamSink, StreamSource, now
+from celosia.sim.bench import harness
+from celosia.sim.bench.streams import StreamSink, StreamSource, now
 
 
 @cocotb.test()

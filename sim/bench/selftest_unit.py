@@ -6,9 +6,8 @@ import numpy as np
 from celosia.hw import isa
 from celosia.hw.interfaces import Status
 from celosia.hw.presets import PRESETS
-
-from . import harness
-from .ports import ReadPortModel, UnitDriver, WritePortModel, instruction
+from celosia.sim.bench import harness
+from celosia.sim.bench.ports import ReadPortModel, UnitDriver, WritePortModel, instruction
 
 WORDS, WIDTH = 64, 4
 

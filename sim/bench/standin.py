@@ -13,11 +13,13 @@ from celosia.hw.isa import Unit
 BURST = 8
 """Beats of every burst; addresses are multiples of it."""
 START, SOURCE, TARGET, BURSTS, FLAW = range(0, 20, 4)
-"""Registers. START reads 1 while busy, 2 when done, 4 more after a bus error. FLAW: 1 makes bursts of the wrong type, 2 withdraws requests."""
+"""Registers. START reads 1 while busy, 2 when done, 4 more after a bus error.
+FLAW: 1 makes bursts of the wrong type, 2 withdraws requests.
+"""
 
 
 class Standin(wiring.Component):
-    """Copies `BURSTS` bursts from SOURCE to TARGET, as fast as the bus allows; then the interrupt stays on until START is read.
+    """Copies `BURSTS` bursts from SOURCE to TARGET as fast as the bus allows; reading a register ends the interrupt.
 
     Ports: those of `celosia.hw.top.Accelerator`. `activity_load`, `activity_store`: 1 while bursts are under way.
     """

@@ -1,7 +1,7 @@
 """Sources and sinks of streams, with random stalls and contract checks.
 
-One process a clock (`Hub`) samples and drives all agents of a bench, which keeps a cycle cheap. Values are sampled at the
-clock edge, before it takes effect; what agents drive takes effect after it.
+One process a clock (`Hub`) samples and drives all agents of a bench, which keeps a cycle cheap. Values are sampled at
+the clock edge, before it takes effect; what agents drive takes effect after it.
 """
 
 import heapq
@@ -141,7 +141,9 @@ class StreamSource(_Endpoint):
     `shape`: shape or layout of the payload, or None for raw bits. `times`: cycle of each transfer.
     """
 
-    def __init__(self, dut, port: str, shape: Any = None, *, stall: float = 0.0, rng: random.Random | None = None, clock="clk"):
+    def __init__(
+        self, dut, port: str, shape: Any = None, *, stall: float = 0.0, rng: random.Random | None = None, clock="clk"
+    ):
         super().__init__(dut, port, shape, stall, rng, clock)
         self.times: list[int] = []
         self._queue: deque[int] = deque()
@@ -197,12 +199,21 @@ class StreamSource(_Endpoint):
 class StreamSink(_Endpoint):
     """Takes the stream `port` of `dut` (an output), with pauses of probability `stall`, and checks its contract.
 
-    The contract: once valid, a stream stays valid with the same payload until it is taken. `values`: what was received (integers;
-    `consts()` decodes layouts). `times`: cycle of each transfer. `on_value`: called with each value as it arrives.
+    The contract: once valid, a stream stays valid with the same payload until it is taken. `values`: what was received
+    (integers; `consts()` decodes layouts). `times`: cycle of each transfer. `on_value`: called with each value as it
+    arrives.
     """
 
     def __init__(
-        self, dut, port: str, shape: Any = None, *, stall: float = 0.0, rng: random.Random | None = None, clock="clk", on_value=None
+        self,
+        dut,
+        port: str,
+        shape: Any = None,
+        *,
+        stall: float = 0.0,
+        rng: random.Random | None = None,
+        clock="clk",
+        on_value=None,
     ):
         super().__init__(dut, port, shape, stall, rng, clock)
         self.values: list[int] = []
@@ -218,7 +229,10 @@ class StreamSink(_Endpoint):
         self.hub.agents.append(self)
 
     async def received(self, count: int, timeout: int = 100_000) -> list[Any]:
-        """Wait until `count` values arrived in all; these values. Errors: AssertionError when none comes for `timeout` cycles."""
+        """Wait until `count` values arrived in all; these values.
+
+        Errors: AssertionError when none comes for `timeout` cycles.
+        """
         while len(self.values) < count:
             before = len(self.values)
             event = Event()

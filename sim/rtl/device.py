@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from celosia.hw.config import Config
+from celosia.sim.rtl.library import EVENT, ErrorRange, Library, Options, build, view
 from celosia.sw.runtime.device import Bytes, Device, DeviceError
-
-from .library import EVENT, ErrorRange, Library, Options, build, view
 
 
 class Response(enum.IntEnum):
@@ -37,10 +36,11 @@ _RESET_CYCLES = 8
 class RtlDevice(Device):
     """A device on compiled RTL. Cycle counts are those of the hardware behind a memory of the given properties.
 
-    `latency`: cycles from a read request to its first beat, and from the last beat of a write to its response. `bandwidth`: beats a
-    cycle of each direction, at most 1. `stalls`: probability that a channel pauses in a cycle, drawn from `seed`. `outstanding`:
-    requests that the memory takes before it has answered. `memory_bytes`: size of the memory, which starts at address 0.
-    `component`: simulate this one instead of the accelerator of `config`. `cycles`: clock cycles since reset.
+    `latency`: cycles from a read request to its first beat, and from the last beat of a write to its response (0: the
+    first cycle that AXI allows, which is the next one, as with 1). `bandwidth`: beats a cycle of each direction, at
+    most 1. `stalls`: probability that a channel pauses in a cycle, drawn from `seed`. `outstanding`: requests that the
+    memory takes before it has answered. `memory_bytes`: size of the memory, which starts at address 0. `component`:
+    simulate this one instead of the accelerator of `config`. `cycles`: clock cycles since reset.
     """
 
     name = "rtl"
@@ -71,7 +71,9 @@ class RtlDevice(Device):
 
     def write_register(self, offset: int, value: int) -> None:
         """See `Device`. A real AXI4-Lite transaction. Errors: BusError, ProtocolError."""
-        self._judge(self._library.write_register(self._handle, offset, value), f"register {offset:#x} cannot be written")
+        self._judge(
+            self._library.write_register(self._handle, offset, value), f"register {offset:#x} cannot be written"
+        )
 
     def read_memory(self, address: int, size: int) -> Bytes:
         """See `Device`."""
@@ -79,7 +81,9 @@ class RtlDevice(Device):
 
     def write_memory(self, address: int, data: Bytes) -> None:
         """See `Device`."""
-        data = np.frombuffer(data, np.uint8) if isinstance(data, (bytes, bytearray)) else data.reshape(-1).view(np.uint8)
+        data = (
+            np.frombuffer(data, np.uint8) if isinstance(data, (bytes, bytearray)) else data.reshape(-1).view(np.uint8)
+        )
         self.memory[self._range(address, data.size)] = data
 
     def wait(self, max_cycles: int) -> int:
@@ -150,7 +154,9 @@ class RtlDevice(Device):
     def _range(self, address: int, size: int) -> slice:
         end = self._library.memory_bytes(self._handle)
         if address < 0 or size < 0 or address + size > end:
-            raise DeviceError(f"addresses must be within the {end} bytes of memory, not {address:#x} ... {address + size:#x}")
+            raise DeviceError(
+                f"addresses must be within the {end} bytes of memory, not {address:#x} ... {address + size:#x}"
+            )
         return slice(address, address + size)
 
     def _check(self, status: int) -> None:
@@ -166,8 +172,8 @@ class RtlDevice(Device):
 
 
 def _options(latency: int, bandwidth: float, stalls: float, seed: int, outstanding: int) -> Options:
-    if not 1 <= latency < 1 << 31:
-        raise ValueError(f"latency must be at least 1, not {latency!r}")
+    if not 0 <= latency < 1 << 31:
+        raise ValueError(f"latency must be at least 0, not {latency!r}")
     if not 0 < bandwidth <= 1:
         raise ValueError(f"bandwidth must be above 0 and at most 1 beat a cycle, not {bandwidth!r}")
     if not 0 <= stalls < 1:

@@ -22,7 +22,7 @@ from celosia.sw.cli.options import (
 )
 
 COLUMNS = [
-    "workload", ">cycles", ">ideal", ">utilisation", ">of its own limit", "not at work on it", ">read", ">written",
+    "workload", ">cycles", ">ideal", ">utilisation", ">of its own limit", "where the rest went", ">read", ">written",
     "= functional", ">simulated",
 ]  # fmt: skip
 
@@ -90,9 +90,10 @@ def measure(
 def describe(name: str, choice: Choice, kind: DeviceKind, bus: dict[str, Any], outcome: Any) -> dict[str, Any]:
     """One workload's result, as printed by --json.
 
-    `stalls`: cause to cycles in which the array did no useful work; with `ideal_cycles` they add up to `cycles`. `units`:
-    cycles of every unit by activity. `own_limit`: the larger of ideal cycles and `bus_cycles` (bytes read over bytes a
-    beat). `bit_exact`: None when not compared. What only cycles tell is None, or empty, on the functional device.
+    `stalls`: cause to cycles in which the array did no useful work; with `ideal_cycles` they add up to `cycles`.
+    `units`: cycles of every unit by activity. `own_limit`: the larger of ideal cycles and `bus_cycles` (bytes read over
+    bytes a beat). `bit_exact`: None when not compared. What only cycles tell is None, or empty, on the functional
+    device.
     """
     from celosia.hw.isa import Unit
     from celosia.sw.cli.execution import ratio, stall_causes

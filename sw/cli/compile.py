@@ -64,4 +64,4 @@ def compile(
     if json:
         output.print_json(result)
     else:
-        print(f"{folder}: {result['instructions']:,} instructions, {sum(program.sizes) / 1e6:.1f} MB of memory")
+        print(f"{folder}: {result['instructions']:,} instructions, {sum(program.sizes):,} bytes of memory")

@@ -20,7 +20,7 @@ def evaluate(
     calibration: CalibrationOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Spearman's rank correlation with human scores, of the float model and of the integers that the accelerator computes."""
+    """Spearman's rank correlation with human scores: the float model, and the integers of the accelerator."""
     choice = resolve(preset, config, settings)
     from celosia.sw import model as models
     from celosia.sw.cli.network import prepare

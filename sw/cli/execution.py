@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from celosia.hw.config import Config
+from celosia.hw.interfaces import STALLS
 from celosia.hw.isa import Unit
 from celosia.hw.registers import Activity
 from celosia.sw.cli import plugins
@@ -23,16 +24,12 @@ from celosia.sw.runtime.functional import FunctionalDevice
 WINDOWS = ("program", "constants", "inputs and outputs", "intermediate tensors")
 """Names of a program's memory windows."""
 
-ARRAY_CAUSES: dict[Activity, str] = {
-    Activity.STALL_IN: "operand",
-    Activity.STALL_OUT: "weights",
-    Activity.WAIT_LOAD: "wait_load",
-    Activity.WAIT_ARRAY: "wait_array",
-    Activity.WAIT_POST: "wait_post",
-    Activity.WAIT_STORE: "wait_store",
-    Activity.IDLE: "idle",
+ARRAY_CAUSES: dict[str, str] = {
+    **dict(zip(("STALL_IN", "STALL_OUT"), STALLS[Unit.ARRAY], strict=True)),
+    **{activity.name: activity.name.lower() for activity in Activity if activity.name.startswith("WAIT_")},
+    "IDLE": "idle",
 }
-"""Why the array does not work in a cycle."""
+"""Why the array does not work in a cycle: a word for each activity but BUSY."""
 
 
 @dataclass(frozen=True)
@@ -165,5 +162,5 @@ def stall_causes(counters: Counters, ideal: int) -> dict[str, int]:
     `padding`: cycles in which it worked on rows and channels that are not the network's.
     """
     activity = counters.activity(Unit.ARRAY)
-    causes = {name: activity[cause.name] for cause, name in ARRAY_CAUSES.items()}
+    causes = {name: activity[cause] for cause, name in ARRAY_CAUSES.items()}
     return causes | {"padding": activity["BUSY"] - ideal}

@@ -20,7 +20,9 @@ def to_toml(config: Config) -> str:
     sections = []
     for section, fields in config.to_dict().items():
         # All values are whole numbers or plain words: their Python form, with the quotes of TOML.
-        lines = [f'{name} = "{value}"' if isinstance(value, str) else f"{name} = {value}" for name, value in fields.items()]
+        lines = [
+            f'{name} = "{value}"' if isinstance(value, str) else f"{name} = {value}" for name, value in fields.items()
+        ]
         sections.append("\n".join([f"[{section}]", *lines]))
     return "\n\n".join(sections)
 

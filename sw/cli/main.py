@@ -1,13 +1,13 @@
 """The `celosia` command: verbs, and one place where errors become one line and an exit status."""
 
 import sys
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from celosia.sw.cli import bench, compile, evaluate, generate, listings, run, trace
-from celosia.sw.cli.errors import explain
+from celosia.sw.cli.errors import INTERRUPTED, explain
 
 
 class _Group(TyperGroup):
@@ -23,6 +23,10 @@ class _Group(TyperGroup):
                 raise
             message, status = told
             print(f"celosia: {message}", file=sys.stderr)
+        else:
+            # Newer versions of typer turn Ctrl-C into its exit status and say nothing.
+            if status == INTERRUPTED:
+                print("celosia: interrupted", file=sys.stderr)
         sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -33,6 +37,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"celosia {version('celosia')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    pass
+
+
 app.command("generate")(generate.generate)
 app.command("run")(run.run)
 app.command("bench")(bench.bench)

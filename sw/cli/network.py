@@ -59,9 +59,9 @@ class Network:
         result: FloatArray = pool(encode(self.model, embedding_sum(self.model, [ids]), causal=self.causal))[0]
         return result
 
-    def longest(self) -> int:
-        """Tokens of the longest sequence that fits the accelerator and the model; 0 when none does."""
-        low, high = 0, self.model.config.positions
+    def longest(self, below: int) -> int:
+        """Tokens of the longest sequence, shorter than `below`, that fits the accelerator; 0 when none does."""
+        low, high = 0, min(below - 1, self.model.config.positions)
         while low < high:
             middle = (low + high + 1) // 2
             low, high = (middle, high) if self._fits(middle) else (low, middle - 1)
@@ -69,15 +69,15 @@ class Network:
 
     def _fits(self, tokens: int) -> bool:
         try:
-            choose(self.config, tokens, self.encoder.hidden, self.encoder.heads, self.encoder.ffn)
+            choose(self.config, tokens, self.encoder.hidden, self.encoder.heads, self.encoder.ffn)  # quick
+            compile_encoder(self.config, self.encoder, tokens, causal=self.causal)
         except CompileError:
             return False
         return True
 
     def _too_long(self, tokens: int, reason: str) -> CliError:
-        longest = self.longest()
-        if longest >= tokens:  # not for its length
-            return CliError(f"{self.model.name} with {tokens} tokens cannot be compiled: {reason}")
+        with step("looking for the longest sequence that fits"):
+            longest = self.longest(tokens)
         if not longest:
             return CliError(f"{self.model.name} does not fit: {reason}")
         return CliError(f"a sequence of {tokens} tokens does not fit: {reason}; the longest that fits has {longest}")

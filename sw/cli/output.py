@@ -77,17 +77,14 @@ def write_file(path: Path, text: str) -> None:
     def write(temporary: Path) -> None:
         temporary.write_text(text, encoding="utf-8")
 
-    if path.is_dir():
-        raise CliError(f"cannot write {path}: it is a folder")
     _replace(path, write)
 
 
 def check_writable(path: Path) -> None:
-    """Errors: CliError when `path` could not be written; nothing is left behind."""
-    if path.is_dir():
-        raise CliError(f"cannot write {path}: it is a folder")
+    """Errors: CliError when a file or folder could not be made at `path`; nothing is left behind."""
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
     try:
-        tempfile.TemporaryFile(dir=path.parent).close()
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise CliError(f"cannot write {path}: {error.strerror}") from None
 
@@ -109,6 +106,7 @@ def _replace(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` make something in a temporary place beside `path`, then put it there at once."""
     temporary: Path | None = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         write(temporary / path.name)
         os.replace(temporary / path.name, path)

@@ -24,7 +24,10 @@ from celosia.sw.cli.options import (
 )
 
 ModelArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help="Folder of a BERT encoder (config.json, model.safetensors, tokenizer.json), or minilm.")
+    str,
+    typer.Argument(
+        metavar="MODEL", help="Folder of a BERT encoder (config.json, model.safetensors, tokenizer.json), or minilm."
+    ),
 ]
 TextOption = Annotated[list[str] | None, typer.Option("--text", help="A sentence; may be repeated.")]
 
@@ -80,8 +83,8 @@ def summary(
 ) -> dict[str, Any]:
     """The result of a run, as printed by --json.
 
-    `similarity`, `similarity_float`: cosine of the embeddings of every two texts, [texts][texts]. `cosine_to_float`: the
-    worst of all texts. `cycles`, `utilisation`: of all texts together; None on the functional device.
+    `similarity`, `similarity_float`: cosine of the embeddings of every two texts, [texts][texts]. `cosine_to_float`:
+    the worst of all texts. `cycles`, `utilisation`: of all texts together; None on the functional device.
     """
     import numpy as np
 
@@ -164,9 +167,11 @@ def show(result: dict[str, Any]) -> None:
         tables.append(output.make_table("similarity", ["texts", f">{result['device']}", ">float model"], pairs))
     output.print_tables(*tables)
     if check := result["check"]:
-        verdict = "all equal" if check["bit_exact"] else f"{check['differing']:,} differ; first: {check['first_difference']}"
+        found = f"{check['differing']:,} differ; first: {check['first_difference']}"
+        verdict = "all equal" if check["bit_exact"] else found
         print(f"compared with the functional device: {check['bytes']:,} bytes of memory, {verdict}")
 
 
 def _shorten(text: str, most: int = 60) -> str:
+    text = " ".join(text.split())
     return text if len(text) <= most else f"{text[: most - 3]}..."

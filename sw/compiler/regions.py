@@ -22,8 +22,9 @@ def space_sizes(config: Config, scratch_bytes: int) -> dict[Space, int]:
 
 
 def regions(instruction: Instruction, config: Config) -> Regions:
-    """Everything that `instruction` reads and writes, in whole words and rows; of memory only the scratch window, as
-    no instruction writes the other windows that it could read.
+    """Everything that `instruction` reads and writes, in whole words and rows.
+
+    Of memory only the scratch window: what is stored elsewhere is not loaded again.
     """
     return _REGIONS[instruction.opcode](instruction, config)
 

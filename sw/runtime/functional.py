@@ -6,12 +6,13 @@ from collections import deque
 import numpy as np
 
 from celosia.hw.config import Config
-from celosia.hw.isa import INSTRUCTION_BYTES, UNITS, WINDOWS, Trap, Unit
-from celosia.hw.registers import BY_NAME, REGISTERS, identity
-from celosia.sw.compiler.codec import Instruction
-from celosia.sw.compiler.program import ProgramError, parse
+from celosia.hw.control.requests import burst_beats
+from celosia.hw.isa import INSTRUCTION_BYTES, MAGIC, UNITS, VERSION, WINDOWS, Opcode, Trap, Unit
+from celosia.hw.registers import BY_NAME, REGISTERS, Activity, identity
+from celosia.sw.compiler.codec import CodecError, Instruction, decode, header_fields, unpack
+from celosia.sw.runtime.checks import TrapError
 from celosia.sw.runtime.device import Bytes, Device, DeviceError
-from celosia.sw.runtime.machine import Machine, TrapError
+from celosia.sw.runtime.machine import Machine
 
 _OFFSETS = {register.offset: register for register in REGISTERS}
 SEMAPHORE_LIMIT = 255
@@ -93,58 +94,109 @@ class FunctionalDevice(Device):
         machine = self.machine
         machine.windows = [(self._wide(f"WINDOW{i}_BASE"), self._register(f"WINDOW{i}_SIZE")) for i in range(WINDOWS)]
         machine.bytes_read = machine.bytes_written = self.executed = 0
-        trap, pc = TrapError(Trap.NONE), 0
+        trap = TrapError(Trap.NONE)
         try:
-            instructions = self._fetch()
-            pc = len(instructions)
-            self._execute(instructions)
+            instructions, end = self._fetch()
+            self._execute(instructions, end)
         except TrapError as error:
-            trap, pc = error, self.executed
+            trap = error
+        ended = trap.code is Trap.NONE
         self._set(
-            TRAP_CODE=trap.code.value, TRAP_ADDRESS_LO=trap.address, TRAP_ADDRESS_HI=trap.address >> 32, TRAP_PC=pc,
-            INSTRUCTIONS_LO=self.executed, BYTES_READ_LO=machine.bytes_read, BYTES_READ_HI=machine.bytes_read >> 32,
+            TRAP_CODE=trap.code.value, TRAP_ADDRESS_LO=trap.address, TRAP_ADDRESS_HI=trap.address >> 32,
+            TRAP_PC=trap.pc or 0, INSTRUCTIONS_LO=self.executed + ended,
+            BYTES_READ_LO=machine.bytes_read, BYTES_READ_HI=machine.bytes_read >> 32,
             BYTES_WRITTEN_LO=machine.bytes_written, BYTES_WRITTEN_HI=machine.bytes_written >> 32,
             CTRL=0b1110,
         )  # fmt: skip
 
-    def _fetch(self) -> list[Instruction]:
+    def _fetch(self) -> tuple[list[Instruction], TrapError | None]:
+        """The instructions before END, and what ends the program if it is not END. Errors: TrapError."""
         base, size = self.machine.windows[0]
         start = self._register("PROGRAM")
-        if start + INSTRUCTION_BYTES > size:
-            raise TrapError(Trap.MEMORY_WINDOW, base + start)
-        head = bytes(self.read_memory(base + start, INSTRUCTION_BYTES))
-        count = int.from_bytes(head[12:16], "little")
-        code = bytes(self.read_memory(base + start, INSTRUCTION_BYTES * (count + 1)))
-        try:
-            return parse(code, self.config)
-        except ProgramError as error:
-            illegal = "illegal opcode" in str(error)
-            raise TrapError(Trap.ILLEGAL_INSTRUCTION if illegal else Trap.BAD_HEADER) from error
+        if (base + start) % max(INSTRUCTION_BYTES, self.config.bus.bytes):
+            raise TrapError(Trap.MISALIGNED, (base + start) // self.config.bus.bytes * self.config.bus.bytes)
+        if (outside := beyond_window(self.config, base, start, size, 0)) is not None:
+            raise outside
+        header = unpack(header_fields(), bytes(self.read_memory(base + start, INSTRUCTION_BYTES)))
+        wanted = {"magic": MAGIC, "version": VERSION, "config_hash": self.config.hash}
+        if any(header[name] != value for name, value in wanted.items()):
+            raise TrapError(Trap.BAD_HEADER, base + start)
+        count = header["instructions"]
+        outside = beyond_window(self.config, base, start, size, count)
+        instructions: list[Instruction] = []
+        for pc in range(count if outside is None else outside.pc or 0):
+            raw = self.read_memory(base + start + INSTRUCTION_BYTES * (pc + 1), INSTRUCTION_BYTES)
+            try:
+                one = decode(bytes(raw))
+            except CodecError:
+                return instructions, TrapError(Trap.ILLEGAL_INSTRUCTION, pc=pc)
+            if one.opcode is Opcode.END:
+                return instructions, None
+            instructions.append(one)
+        return instructions, outside or TrapError(Trap.ILLEGAL_INSTRUCTION, pc=count)
 
-    def _execute(self, instructions: list[Instruction]) -> None:
-        """Run the four queues until they are empty. Errors: DeviceError on a deadlock."""
-        queues: list[deque[Instruction]] = [deque() for _ in range(UNITS)]
-        for one in instructions:
+    def _execute(self, instructions: list[Instruction], end: TrapError | None) -> None:
+        """Run the four queues until they are empty, then raise `end`. Errors: TrapError, DeviceError on a deadlock."""
+        queues: list[deque[tuple[int, Instruction]]] = [deque() for _ in range(UNITS)]
+        for pc, one in enumerate(instructions):
             if one.unit is not None:
-                queues[one.unit].append(one)
+                queues[one.unit].append((pc, one))
         tokens = [[0] * UNITS for _ in range(UNITS)]  # tokens[consumer][producer]
 
-        def runnable(unit: int) -> bool:
-            wait = queues[unit][0].wait if queues[unit] else 0
-            return bool(queues[unit]) and all(tokens[unit][p] for p in range(UNITS) if wait >> p & 1)
+        def missing(unit: int) -> list[int]:
+            wait = queues[unit][0][1].wait
+            return [p for p in range(UNITS) if wait >> p & 1 and not tokens[unit][p]]
 
         while any(queues):
-            able = [unit for unit in range(UNITS) if runnable(unit)]
+            able = [unit for unit in range(UNITS) if queues[unit] and not missing(unit)]
             if not able:
-                heads = ", ".join(f"{Unit(u).name} waits {queues[u][0].wait:#x}" for u in range(UNITS) if queues[u])
-                raise DeviceError(f"the program is deadlocked after {self.executed} instructions: {heads}")
+                raise end or self._deadlock(queues, {unit: missing(unit) for unit in range(UNITS) if queues[unit]})
             unit = self.random.choice(able) if self.random else able[-1]
-            one = queues[unit].popleft()
+            pc, one = queues[unit].popleft()
             for producer in range(UNITS):
                 tokens[unit][producer] -= one.wait >> producer & 1
-            self.machine.execute(one)
-            self.executed += 1
+            self._step(pc, one)
             for consumer in range(UNITS):
                 tokens[consumer][unit] += one.signal >> consumer & 1
                 if tokens[consumer][unit] > SEMAPHORE_LIMIT:
-                    raise TrapError(Trap.SEMAPHORE_OVERFLOW, unit * UNITS + consumer)
+                    raise TrapError(Trap.SEMAPHORE_OVERFLOW, unit * UNITS + consumer, pc)
+        if end is not None:
+            raise end
+
+    def _step(self, pc: int, one: Instruction) -> None:
+        try:
+            self.machine.execute(one)
+        except TrapError as error:
+            raise TrapError(error.code, error.address, pc) from None
+        self.executed += 1
+
+    def _deadlock(self, queues: list[deque[tuple[int, Instruction]]], missing: dict[int, list[int]]) -> Exception:
+        """What a program that waits forever ends in: the watchdog's trap if it is on."""
+        if not self._register("WATCHDOG"):
+            heads = ", ".join(f"{Unit(u).name} waits {queues[u][0][1].wait:#x}" for u in missing)
+            return DeviceError(f"the program is deadlocked after {self.executed} instructions: {heads}")
+        waits = (Activity[f"WAIT_{Unit(lacking[0]).name}"].value << 4 * unit for unit, lacking in missing.items())
+        # A queue that is full keeps all that follows from being dispatched.
+        full = [queue[self.config.control.queue][0] for queue in queues if len(queue) > self.config.control.queue]
+        total = self.executed + sum(len(queue) for queue in queues)
+        return TrapError(Trap.WATCHDOG, sum(waits), min(full, default=total + 1))
+
+
+def beyond_window(config: Config, base: int, start: int, size: int, count: int) -> TrapError | None:
+    """The trap of a program of `count` instructions at byte `start` of a window that it does not fit into.
+
+    Its address is that of the first burst which leaves the window.
+    """
+    beat = config.bus.bytes
+    beats, most = -(-INSTRUCTION_BYTES * (count + 1) // beat), burst_beats(config)
+    first = -(-INSTRUCTION_BYTES // beat)
+    asked, address = 0, (base + start) // beat
+    if start // beat + beats <= size // beat:
+        return None
+    while True:
+        # The header is read alone: it tells how much follows.
+        left = (first if asked < first else beats) - asked
+        burst = min(left, most - address % most)
+        if start // beat + asked + burst > size // beat:
+            return TrapError(Trap.MEMORY_WINDOW, address * beat, max(asked * beat // INSTRUCTION_BYTES - 1, 0))
+        asked, address = asked + burst, address + burst

@@ -3,7 +3,7 @@
 import numpy as np
 
 from celosia.hw.config import Config
-from celosia.hw.isa import Activation, Opcode, Trap
+from celosia.hw.isa import Activation, Opcode
 from celosia.hw.numerics import ACC_BITS
 from celosia.sw.compiler.codec import Instruction
 from celosia.sw.compiler.constants import NORM_RECORD, REQUANT_RECORD
@@ -13,16 +13,9 @@ from celosia.sw.golden.matmul import matmul
 from celosia.sw.golden.requant import relu, requant, table_lookup
 from celosia.sw.golden.rounding import integers, sat
 from celosia.sw.golden.softmax import row_max, softmax_weights, valid_columns
+from celosia.sw.runtime.checks import check
 
 LOWEST = -(1 << ACC_BITS - 1)
-
-
-class TrapError(Exception):
-    """The accelerator would stop here: `code` and the faulting `address`."""
-
-    def __init__(self, code: Trap, address: int = 0) -> None:
-        self.code, self.address = code, address
-        super().__init__(f"{code.name} at {address:#x}")
 
 
 class Machine:
@@ -53,48 +46,33 @@ class Machine:
 
     def execute(self, one: Instruction) -> None:
         """The effect of an instruction. Errors: TrapError."""
+        check(one, self.config, self.windows)
         self._operations[one.opcode](one)
 
-    # Addresses
+    # Addresses: `check` has found them to be legal
 
-    def _words(self, first: np.ndarray | int, count: int = 1) -> np.ndarray:
-        """Scratchpad addresses `first + 0 ... count - 1`, checked."""
-        addresses = np.asarray(first)[..., None] + np.arange(count)
-        if addresses.size and addresses.max() >= self.config.scratchpad_words:
-            bad = addresses[addresses >= self.config.scratchpad_words]
-            raise TrapError(Trap.SCRATCHPAD_RANGE, int(bad.flat[0]))
-        return addresses
+    @staticmethod
+    def _words(first: np.ndarray | int, count: int = 1) -> np.ndarray:
+        """Scratchpad addresses `first + 0 ... count - 1`."""
+        return np.asarray(first)[..., None] + np.arange(count)
 
-    def _acc_rows(self, first: int, stride: int, tiles: int, m: int) -> np.ndarray:
-        """Accumulator addresses [tiles, m], checked."""
-        addresses = first + np.arange(tiles)[:, None] * stride + np.arange(m)
-        if addresses.max() >= self.config.acc_rows:
-            raise TrapError(Trap.ACCUMULATOR_RANGE, int(addresses[addresses >= self.config.acc_rows].flat[0]))
-        return addresses
+    @staticmethod
+    def _acc_rows(first: int, stride: int, tiles: int, m: int) -> np.ndarray:
+        """Accumulator addresses [tiles, m]."""
+        return first + np.arange(tiles)[:, None] * stride + np.arange(m)
 
-    def _stat_rows(self, one: Instruction) -> slice:
-        if one.stat_row + one.m > self.config.accumulator.stat_rows:
-            raise TrapError(Trap.ACCUMULATOR_RANGE, self.config.accumulator.stat_rows)
+    @staticmethod
+    def _stat_rows(one: Instruction) -> slice:
         return slice(one.stat_row, one.stat_row + one.m)
 
     # LOAD and STORE
 
     def _segments(self, one: Instruction) -> tuple[np.ndarray, np.ndarray]:
         """Byte addresses and scratchpad words of a transfer, both [segments, words]."""
-        word, granule = self.config.word_bytes, self.config.beat_bytes
-        size = one.words * word
-        if not size or not one.segments:
-            raise TrapError(Trap.ILLEGAL_INSTRUCTION)
-        if one.window >= len(self.windows):
-            raise TrapError(Trap.MEMORY_WINDOW, one.offset)
-        base, limit = self.windows[one.window]
-        if one.offset % granule or size % granule or (one.segments > 1 and one.stride % granule):
-            raise TrapError(Trap.MISALIGNED, base + one.offset)
-        offsets = one.offset + np.arange(one.segments) * one.stride
-        if offsets.max() + size > limit:
-            raise TrapError(Trap.MEMORY_WINDOW, base + int(offsets[offsets + size > limit][0]))
+        base, _ = self.windows[one.window]
+        offsets = base + one.offset + np.arange(one.segments) * one.stride
         words = self._words(one.address + np.arange(one.segments) * one.sp_stride, one.words)
-        return base + offsets[:, None] + np.arange(one.words) * word, words
+        return offsets[:, None] + np.arange(one.words) * self.config.word_bytes, words
 
     def _load(self, one: Instruction) -> None:
         addresses, words = self._segments(one)
@@ -112,8 +90,6 @@ class Machine:
 
     def _matmul(self, one: Instruction) -> None:
         rows, columns = self.config.array.rows, self.config.array.columns
-        if not (one.m and one.n_tiles and one.k_tiles):
-            raise TrapError(Trap.ILLEGAL_INSTRUCTION)
         blocks = np.arange(one.k_tiles)
         a = self.scratchpad[self._words(one.a_address + blocks * one.a_stride, one.m)]  # [k, m, row]
         a = (a if one.unsigned_a else a.view(np.int8)).swapaxes(0, 1).reshape(one.m, -1)
@@ -142,8 +118,6 @@ class Machine:
 
     def _post_rows(self, one: Instruction) -> tuple[np.ndarray, np.ndarray]:
         """Accumulator rows [tiles, m] that the groups touch, and the channels [groups * lanes]."""
-        if not (one.m and one.groups):
-            raise TrapError(Trap.ILLEGAL_INSTRUCTION)
         channels = one.groups * self.config.post.lanes
         tiles = -(-channels // self.config.array.columns)
         return self._acc_rows(one.acc_address, one.acc_stride, tiles, one.m), np.arange(channels)

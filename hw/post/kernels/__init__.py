@@ -3,10 +3,11 @@
 from celosia.hw.config import Config
 from celosia.hw.post.kernels.activation import TableActivation
 from celosia.hw.post.kernels.exponential import Exp2
+from celosia.hw.post.kernels.ibert import IBertExp, IBertGelu
 from celosia.hw.post.kernels.interface import Kernel
 
-EXPONENTIALS: dict[str, type[Kernel]] = {"base2": Exp2}
-ACTIVATIONS: dict[str, type[Kernel]] = {"table": TableActivation}
+EXPONENTIALS: dict[str, type[Kernel]] = {"base2": Exp2, "ibert": IBertExp}
+ACTIVATIONS: dict[str, type[Kernel]] = {"table": TableActivation, "ibert": IBertGelu}
 
 
 def latency(config: Config) -> int:

@@ -15,11 +15,13 @@ from celosia.hw.post.layouts import CONSTANT_BITS, RAW_BITS, VALUE_BITS, Geometr
 class Kernel(wiring.Component):
     """A function of a requantised element; its last scaling and saturation follow in the lane.
 
-    Ports: `i`: int16, with `mode` and `constants` of its instruction. `advance[k]`: the registers of stage k load. `value`, `shift`: after
-    `LATENCY` stages; the element is `rshift(value, shift)`. `load`: bytes of the activation table.
+    Ports: `i`: int16, with the `mode` of its instruction. `advance[k]`: the registers of stage k load. `value`,
+    `shift`: after `LATENCY` stages; the element is `rshift(value, shift)`. `load`: bytes of the activation table.
+    `constants`: of the instruction, where `CONSTANTS`; they change only while no element is inside.
     """
 
     LATENCY: ClassVar[int]
+    CONSTANTS: ClassVar[bool] = False
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -27,10 +29,10 @@ class Kernel(wiring.Component):
             {
                 "i": In(signed(RAW_BITS)),
                 "mode": In(isa.Activation),
-                "constants": In(CONSTANT_BITS),
                 "advance": In(self.LATENCY),
                 "load": In(TableLoad(Geometry(config))),
                 "value": Out(signed(VALUE_BITS)),
                 "shift": Out(SHIFT_BITS),
+                **({"constants": In(CONSTANT_BITS)} if self.CONSTANTS else {}),
             }
         )

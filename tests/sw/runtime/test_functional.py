@@ -9,10 +9,11 @@ from celosia.hw.presets import PRESETS
 from celosia.hw.registers import BY_NAME
 from celosia.sw.compiler.codec import decode, encode
 from celosia.sw.compiler.program import Program, assemble
+from celosia.sw.runtime.checks import TrapError
 from celosia.sw.runtime.device import DeviceError
 from celosia.sw.runtime.driver import Driver, TrapReportError
 from celosia.sw.runtime.functional import FunctionalDevice
-from celosia.sw.runtime.machine import Machine, TrapError
+from celosia.sw.runtime.machine import Machine
 
 TINY = PRESETS["tiny"]
 
@@ -33,8 +34,8 @@ def run(*instructions: bytes, config=TINY) -> Driver:
         (encode(Opcode.LOAD, window=9, words=4, segments=1), Trap.MEMORY_WINDOW, 0),
         (encode(Opcode.STORE, window=3, offset=4, words=2, segments=1), Trap.MISALIGNED, 3 * 4096 + 4),
         (encode(Opcode.LOAD, window=3, words=3, segments=1), Trap.MISALIGNED, 3 * 4096),
-        (encode(Opcode.LOAD, window=3, words=0, segments=1), Trap.ILLEGAL_INSTRUCTION, 0),
-        (encode(Opcode.LOAD, window=3, words=2, segments=1, address=2047), Trap.SCRATCHPAD_RANGE, 2048),
+        (encode(Opcode.LOAD, window=3, words=0, segments=1), Trap.ILLEGAL_INSTRUCTION, 3 * 4096),
+        (encode(Opcode.LOAD, window=3, words=2, segments=1, address=2047), Trap.SCRATCHPAD_RANGE, 2047),
         (encode(Opcode.MATMUL, m=1, n_tiles=1, k_tiles=1, acc_address=512), Trap.ACCUMULATOR_RANGE, 512),
         (encode(Opcode.MATMUL, m=1, n_tiles=1, k_tiles=2, a_address=2047, a_stride=1), Trap.SCRATCHPAD_RANGE, 2048),
         (encode(Opcode.MATMUL, m=0, n_tiles=1, k_tiles=1), Trap.ILLEGAL_INSTRUCTION, 0),

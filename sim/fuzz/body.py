@@ -1,0 +1,274 @@
+"""Random instructions: shapes, strides, flags and data drawn so that most are legal; the builder drops the others."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from celosia.hw.isa import Activation, Opcode
+from celosia.sim.fuzz.builder import SCRATCH_BYTES, Builder
+from celosia.sim.fuzz.frame import kept_rows
+from celosia.sw.compiler.program import CONSTANTS, SCRATCH
+from celosia.sw.compiler.tensors import round_up
+from celosia.sw.golden.layernorm import mean_constants
+
+
+class Body:
+    """Adds random instructions to `builder`."""
+
+    def __init__(self, builder: Builder) -> None:
+        self.builder, self.config, self.rng = builder, builder.config, builder.rng
+        self.words = self.config.scratchpad_words
+        self.stat_rows = self.config.accumulator.stat_rows - kept_rows(self.config)
+        self.tile_groups = self.config.array.columns // self.config.post.lanes
+        self.most_groups = self.config.post.max_channels // self.config.post.lanes
+        self._makers: dict[Callable[[], object], int] = {
+            self.load: 4, self.copy_back: 2, self.store: 3, self.matmul: 5, self.attention: 3, self.requant: 5,
+            self.by_row: 2, self.residual: 4, self.norm: 4, self.table: 1,
+        }  # fmt: skip
+
+    def fill(self, length: int) -> None:
+        """Add until there are `length` instructions."""
+        while len(self.builder.ops) < length:
+            self.rng.choices(list(self._makers), list(self._makers.values()))[0]()
+
+    # Sizes and places
+
+    def _rows(self, most: int = 24) -> int:
+        return min(most, self.rng.choice([1, 1, 2, 2, 3, 3, 4, 5, 7, 8, self.rng.randint(1, 24)]))
+
+    def _place(self, size: int, span: int, step: int = 1) -> int:
+        """A first address for `span` of `size`, often at an end."""
+        last = (size - span) // step
+        if last < 0:
+            return 0
+        return step * self.rng.choice([0, last, *(self.rng.randint(0, last) for _ in range(6))])
+
+    def _stride(self, natural: int) -> int:
+        """Of reads: any. Below the natural one runs overlap."""
+        return self.rng.choice([natural, natural, natural + self.rng.randint(1, 5), 0, self.rng.randint(0, natural)])
+
+    def _tensor(self, blocks: int, length: int, *, written: bool) -> tuple[int, int]:
+        """Address and stride of a scratchpad tensor."""
+        stride = length + self.rng.choice([0, 0, 1, 3]) if written else self._stride(length)
+        return self._place(self.words, (blocks - 1) * stride + length), stride
+
+    def _acc(self, m: int, tiles: int, *, written: bool) -> dict[str, int]:
+        stride = m + self.rng.choice([0, 0, 0, 1, 5]) if written else self._stride(m)
+        return {"acc_address": self._place(self.config.acc_rows, (tiles - 1) * stride + m), "acc_stride": stride}
+
+    def _stat(self, m: int) -> int:
+        return self._place(self.stat_rows, m)
+
+    def _blocks(self, groups: int) -> int:
+        return -(-groups * self.config.post.lanes // self.config.word_bytes)
+
+    def _groups(self) -> int:
+        some = self.rng.choice([1, 1, 2, 3, self.tile_groups, self.rng.randint(1, 3 * self.tile_groups)])
+        return min(self.most_groups, some)
+
+    def _shape(self, groups: int | None = None, *, written: bool = False) -> dict[str, int]:
+        """The fields that POST's streaming operations share."""
+        groups = groups or self._groups()
+        m = self._rows(min(24, self.stat_rows))
+        acc = self._acc(m, -(-groups // self.tile_groups), written=written)
+        return acc | {"m": m, "groups": groups, "stat_row": self._stat(m)}
+
+    # LOAD and STORE
+
+    def _transfer(self) -> dict[str, int]:
+        """Shape of a transfer: segments that touch, leave gaps, overlap or repeat, in memory and on chip."""
+        rng, word = self.rng, self.config.word_bytes
+        granule = self.config.beat_bytes // word
+        words = granule * rng.choice([1, 1, 2, 3, rng.randint(1, 40)])
+        segments = rng.choice([1, 2, 3, 5, rng.randint(1, 9)])
+        size = words * word
+        while segments * words > self.words // 2:
+            segments = max(1, segments // 2)
+        stride = rng.choice([size, size, size + self.config.beat_bytes * rng.randint(1, 9), 0, self.config.beat_bytes])
+        return {
+            "words": words, "segments": segments, "stride": stride,
+            "sp_stride": (sp_stride := rng.choice([words, words, words + rng.randint(1, 7), rng.randint(0, words)])),
+            "address": self._place(self.words, (segments - 1) * sp_stride + words),
+        }  # fmt: skip
+
+    def _span(self, transfer: dict[str, int]) -> int:
+        return (transfer["segments"] - 1) * transfer["stride"] + transfer["words"] * self.config.word_bytes
+
+    def load(self) -> bool:
+        """LOAD of new data."""
+        transfer = self._transfer()
+        offset = self.builder.constant(self._data(self._span(transfer)))
+        return self.builder.add(Opcode.LOAD, window=CONSTANTS, offset=offset, **transfer)
+
+    def _data(self, size: int) -> np.ndarray:
+        rng = self.builder.np_rng
+        low, high = self.rng.choice([(-128, 128), (-128, 128), (-3, 4), (0, 1), (127, 128), (-128, -127)])
+        return rng.integers(low, high, size).astype(np.int8).view(np.uint8)
+
+    def store(self) -> bool:
+        """STORE to the scratch window."""
+        transfer = self._transfer()
+        offset = self._place(SCRATCH_BYTES, self._span(transfer), self.config.beat_bytes)
+        return self.builder.add(Opcode.STORE, window=SCRATCH, offset=offset, **transfer)
+
+    def copy_back(self) -> bool:
+        """LOAD from the scratch window."""
+        transfer = self._transfer()
+        offset = self._place(SCRATCH_BYTES, self._span(transfer), self.config.beat_bytes)
+        return self.builder.add(Opcode.LOAD, window=SCRATCH, offset=offset, **transfer)
+
+    def _parameters(self, data: np.ndarray) -> int | None:
+        """Load parameters somewhere; their address."""
+        words = round_up(len(data), self.config.beat_bytes) // self.config.word_bytes
+        address = self._place(self.words, words)
+        return address if self.builder.load(address, data) else None
+
+    # ARRAY
+
+    def matmul(self, **fixed: int) -> dict[str, int] | None:
+        """MATMUL; its fields if it was added."""
+        rng, config = self.rng, self.config
+        m = fixed.pop("m", 0) or self._rows(min(24, self.stat_rows))
+        n_tiles, k_tiles = rng.choice([1, 1, 2, 3, 4]), rng.choice([1, 1, 2, 3, rng.randint(1, 8)])
+        n = n_tiles * config.array.columns
+        transposed = rng.randint(0, 1)
+        length = n if transposed else k_tiles * config.array.rows
+        blocks = k_tiles if transposed else -(-n // config.word_bytes)
+        a_address, a_stride = self._tensor(k_tiles, m, written=False)
+        b_address, b_stride = self._tensor(blocks, length, written=False)
+        fields = {
+            "unsigned_a": rng.randint(0, 1), "transposed": transposed, "accumulate": rng.randint(0, 1),
+            "maxima": rng.randint(0, 1), "maxima_init": rng.randint(0, 1), "causal": rng.randint(0, 1),
+            "a_address": a_address, "a_stride": a_stride, "b_address": b_address, "b_stride": b_stride,
+            **self._acc(m, n_tiles, written=True), "m": m, "n_tiles": n_tiles, "k_tiles": k_tiles,
+            "length": rng.choice([n, n, rng.randint(0, n), 65535]), "diagonal": self._diagonal(m, n),
+            "stat_row": self._stat(m), **fixed,
+        }  # fmt: skip
+        return fields if self.builder.add(Opcode.MATMUL, **fields) else None
+
+    def _diagonal(self, m: int, n: int) -> int:
+        return self.rng.choice([0, self.rng.randint(-m, n), self.rng.randint(-m, n), -65536, 65535])
+
+    # POST
+
+    def attention(self) -> None:
+        """Scores with their maxima, in one or two matmuls; their weights, in one or several parts; a context."""
+        rng, builder = self.rng, self.builder
+        fields = self.matmul(maxima=1, maxima_init=1)
+        if fields is None:
+            return
+        if rng.random() < 0.3:
+            fields["accumulate"] = 1
+            if not builder.add(Opcode.MATMUL, **fields):
+                return
+        most = min(fields["n_tiles"] * self.tile_groups, self.most_groups)
+        total = rng.choice([most, rng.randint(1, most)])
+        self._exponentials(fields, total)
+        if rng.random() < 0.7:
+            self.by_row(stat_row=fields["stat_row"], m=fields["m"])
+
+    def _exponentials(self, matmul: dict[str, int], total: int) -> None:
+        """EXP of `total` groups of the scores of `matmul`, in parts that begin with a tile."""
+        rng, lanes = self.rng, self.config.post.lanes
+        mant, mant_shift = rng.randint(1 << 15, (1 << 16) - 1), rng.choice([8, 12, 16, 20, 40, 63])
+        mult, shift = self._sharpness(matmul)
+        first = 0
+        while first < total:
+            tile = first // self.tile_groups
+            groups = total - first
+            if groups > self.tile_groups and rng.random() < 0.5:
+                groups = self.tile_groups * rng.randint(1, (groups - 1) // self.tile_groups)
+            offset = first * lanes
+            out_address, out_stride = self._tensor(self._blocks(groups), matmul["m"], written=True)
+            self.builder.add(
+                Opcode.EXP, acc_address=matmul["acc_address"] + tile * matmul["acc_stride"],
+                acc_stride=matmul["acc_stride"], m=matmul["m"], groups=groups, stat_row=matmul["stat_row"],
+                causal=matmul["causal"], length=max(0, matmul["length"] - offset),
+                diagonal=max(-65536, matmul["diagonal"] - offset), first=int(first == 0),
+                last=int(first + groups == total), out_address=out_address, out_stride=out_stride,
+                mult=mult, shift=shift, mant=mant, mant_shift=mant_shift,
+            )  # fmt: skip
+            first += groups
+            if rng.random() < 0.2:
+                self.rng.choice([self.load, self.store, self.requant])()
+
+    def _sharpness(self, matmul: dict[str, int]) -> tuple[int, int]:
+        """Multiplier and shift that spread the scores over the exponents, or that do not."""
+        rows = self.builder.machine.acc[matmul["acc_address"] : matmul["acc_address"] + matmul["m"]]
+        spread = max(1, int(rows.max() - rows.min()))
+        mult, reach = self.rng.randint(1 << 15, (1 << 16) - 1), self.rng.choice([50, 1000, 2500, 9000])
+        return mult, min(63, max(0, (spread * mult // reach).bit_length()))
+
+    def requant(self, **fixed: int) -> bool:
+        """REQUANT by records."""
+        fields = self._shape() | fixed
+        address = self._parameters(self.builder.requant_data(fields["groups"] * self.config.post.lanes))
+        return address is not None and self._put_requant(fields | {"parameters": address})
+
+    def by_row(self, **fixed: int) -> bool:
+        """REQUANT by row factors."""
+        fields = self._shape() | fixed
+        fields |= self._acc(fields["m"], -(-fields["groups"] // self.tile_groups), written=False)
+        return self._put_requant(fields | {"row_factor": 1})
+
+    def _put_requant(self, fields: dict[str, int]) -> bool:
+        out_address, out_stride = self._tensor(self._blocks(fields["groups"]), fields["m"], written=True)
+        activation = self.rng.choice(list(Activation)).value
+        return self.builder.add(
+            Opcode.REQUANT, **fields, activation=activation, out_address=out_address, out_stride=out_stride
+        )
+
+    def residual(self) -> None:
+        """RESIDUAL in one or several parts, with and without the accumulator."""
+        rng, lanes = self.rng, self.config.post.lanes
+        parts = [self._shape(written=True)]
+        for _ in range(rng.choice([0, 0, 0, 1, 2])):
+            groups = self._groups()
+            acc = self._acc(parts[0]["m"], -(-groups // self.tile_groups), written=True)
+            parts.append(parts[0] | acc | {"groups": groups})
+        # More channels than there are: the others count as zero.
+        channels = sum(part["groups"] for part in parts) * lanes + rng.choice([0, 0, 0, rng.randint(1, lanes)])
+        if channels > self.config.post.max_channels:
+            return
+        inverse, inverse_shift = mean_constants(channels)
+        constants = {
+            "channels": channels, "inverse": inverse, "inverse_shift": inverse_shift,
+            "eps": rng.choice([0, 1, rng.getrandbits(30), (1 << 48) - 1]),
+        }  # fmt: skip
+        for index, part in enumerate(parts):
+            flags = {"no_acc": int(rng.random() < 0.3), "first": int(index == 0), "last": int(index == len(parts) - 1)}
+            if not self._put_residual(part | constants | flags):
+                return
+            if rng.random() < 0.2:
+                rng.choice([self.load, self.store, self.matmul, self.requant])()
+
+    def _put_residual(self, fields: dict[str, int]) -> bool:
+        channels = fields["groups"] * self.config.post.lanes
+        address = None if fields["no_acc"] else self._parameters(self.builder.requant_data(channels))
+        if address is not None:
+            fields["parameters"] = address
+        elif not fields["no_acc"]:
+            return False
+        where, stride = self._tensor(self._blocks(fields["groups"]), 2 * fields["m"], written=False)
+        return self.builder.add(Opcode.RESIDUAL, **fields, residual_address=where, residual_stride=stride)
+
+    def norm(self) -> bool:
+        """NORM with one or both outputs."""
+        rng, fields = self.rng, self._shape()
+        address = self._parameters(self.builder.norm_data(fields["groups"] * self.config.post.lanes))
+        if address is None:
+            return False
+        blocks, m = self._blocks(fields["groups"]), fields["m"]
+        out8_address, out8_stride = self._tensor(blocks, m, written=True)
+        out16_address, out16_stride = self._tensor(blocks, 2 * m, written=True)
+        out8, out16 = rng.choice([(1, 0), (0, 1), (1, 1)])
+        return self.builder.add(
+            Opcode.NORM, **fields, parameters=address, out8=out8, out16=out16, out8_address=out8_address,
+            out8_stride=out8_stride, out16_address=out16_address, out16_stride=out16_stride,
+            shift8=rng.choice([0, 12, 18, 22, 26]), shift16=rng.choice([0, 8, 12, 16, 63]),
+        )  # fmt: skip
+
+    def table(self) -> bool:
+        """TABLE of whatever lies there."""
+        words = -(-(1 << self.config.post.table_bits) // self.config.word_bytes)
+        return self.builder.add(Opcode.TABLE, parameters=self._place(self.words, words))
