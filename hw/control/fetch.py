@@ -1,7 +1,7 @@
 """Program fetch."""
 
 from amaranth.hdl import Cat, Const, Module, Signal, Value
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
@@ -23,11 +23,6 @@ from celosia.hw.dma.resize import Resize
 _QUEUE_BYTES = 2 * BURST_INSTRUCTIONS * isa.INSTRUCTION_BYTES  # one burst is used while the next one comes
 
 
-def beat_layout(config: Config) -> data.StructLayout:
-    """A beat of the bus."""
-    return data.StructLayout({"data": 8 * config.bus.bytes})
-
-
 class Reader(wiring.Component):
     """Sends bursts on AXI and queues their beats. A burst must only be sent into `room`; then the bus is never held up.
 
@@ -43,7 +38,7 @@ class Reader(wiring.Component):
             {
                 "i": In(stream.Signature(request_layout(config))),
                 "axi": Out(axi_read(config)),
-                "o": Out(stream.Signature(beat_layout(config))),
+                "o": Out(stream.Signature(8 * config.bus.bytes)),
                 "room": Out(1),
                 "idle": Out(1),
                 "beat": Out(1),
@@ -54,7 +49,7 @@ class Reader(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         axi, shift = self.axi, exact_log2(self.config.bus.bytes)
-        m.submodules.queue = queue = Queue(beat_layout(self.config), self.depth)
+        m.submodules.queue = queue = Queue(8 * self.config.bus.bytes, self.depth)
         wiring.connect(m, queue.o, wiring.flipped(self.o))
         accepted = Signal()
         left = Signal()
@@ -64,7 +59,7 @@ class Reader(wiring.Component):
             axi.arid.eq(FETCH_ID),
             axi.rready.eq(1),
             queue.i.valid.eq(axi.rvalid),
-            queue.i.payload.data.eq(axi.rdata),
+            queue.i.payload.eq(axi.rdata),
             self.i.ready.eq(~axi.arvalid | axi.arready),
             accepted.eq(self.i.valid & self.i.ready),
             left.eq(self.o.valid & self.o.ready),

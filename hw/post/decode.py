@@ -14,8 +14,8 @@ class Decoder(wiring.Component):
     """Splits an instruction into the jobs of fetcher and walker and the context of its slots, combinationally.
 
     Ports: `i`: instructions. `fetch`, `walk`, `context`: each taken in the same cycle; their `ready` must not depend on
-    `valid`. TABLE goes to `fetch` alone. `stop`: take nothing more. `fault`: ILLEGAL_INSTRUCTION, for a cycle: an opcode of
-    another unit, no rows or groups, a row longer than `post.max_channels`, NORM without output, an unknown
+    `valid`. TABLE goes to `fetch` alone. `stop`: take nothing more. `fault`: ILLEGAL_INSTRUCTION, for a cycle: an
+    opcode of another unit, no rows or groups, a row longer than `post.max_channels`, NORM without output, an unknown
     activation.
     """
 

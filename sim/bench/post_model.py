@@ -7,29 +7,9 @@ import numpy as np
 
 from celosia.hw import isa
 from celosia.hw.config import Config
-from celosia.hw.numerics import EXP_BITS, EXP_FRACTION
-from celosia.hw.post.kernels.ibert import EXP_SHIFT, GeluConstants, exp_constants
 from celosia.sw import golden
-
-
-def ibert_weights(
-    scores: np.ndarray, rowmax: np.ndarray, mask: np.ndarray, mult: int, shift: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """u8 weights [M, N] and their sums, by I-BERT's exponential at a scale at which ln 2 is 2^8."""
-    difference = np.where(mask, scores - rowmax[:, None], 0)
-    u = np.minimum(-golden.rshift(difference * mult, shift), (1 << EXP_BITS) - 1)
-    b, c, last = exp_constants()
-    polynomial = (b - (u & ((1 << EXP_FRACTION) - 1))) ** 2 + c
-    weights = np.where(mask, golden.rshift(polynomial * last, EXP_SHIFT + (u >> EXP_FRACTION)), 0)
-    return weights, weights.sum(axis=-1)
-
-
-def ibert_gelu(q: np.ndarray, constants: Any) -> np.ndarray:
-    """int8 GELU of `q` by I-BERT's polynomial with the fields of `GeluConstants`."""
-    b, c = constants.b, constants.c
-    erf = np.sign(q) * (c - (b - np.minimum(np.abs(q), b)) ** 2)
-    scaled = golden.sat(golden.rshift(q * (c + erf), constants.pre), 16)
-    return golden.sat(golden.rshift(scaled * constants.mult + constants.offset, constants.shift), 8)
+from celosia.sw.compiler.codec import unpack_constants
+from celosia.sw.golden.kernels import WEIGHTS, activate
 
 
 @dataclass
@@ -122,11 +102,8 @@ class PostModel:
             raw = golden.requant(acc, *self._scaling(f["parameters"], f["groups"]))
         activation = f.get("activation", isa.Activation.NONE)
         if activation == isa.Activation.TABLE:
-            bits = self.config.post.table_bits
-            if self.config.post.gelu == "ibert":
-                out = ibert_gelu(golden.sat(raw, bits), GeluConstants.from_bits(f["constants"]))
-            else:
-                out = golden.table_lookup(golden.sat(raw, bits), self.table, bits)
+            post, constants = self.config.post, unpack_constants(f.get("constants", 0))
+            out = activate(post.gelu, raw, post.table_bits, self.table, constants)
         else:
             out = golden.sat(raw, 8)
             out = golden.relu(out) if activation == isa.Activation.RELU else out
@@ -136,8 +113,8 @@ class PostModel:
         acc = self.acc[self.acc_index(f)].astype(np.int64)
         rows = f["stat_row"] + np.arange(f["m"])
         mask = golden.valid_columns(*acc.shape, f["length"], f["diagonal"] if f.get("causal") else None)
-        weights_of = ibert_weights if self.config.post.softmax == "ibert" else golden.softmax_weights
-        weights, total = weights_of(acc, self.maxima[rows].astype(np.int64), mask, f["mult"], f["shift"])
+        maxima, weight_of = self.maxima[rows].astype(np.int64), WEIGHTS[self.config.post.softmax]
+        weights, total = golden.softmax_weights(acc, maxima, mask, f["mult"], f["shift"], weight_of)
         self.scratchpad[self.byte_index(f["out_address"], f["out_stride"], *weights.shape)] = weights
         self._gather(rows, f, total, np.zeros_like(total))
         if f["last"]:

@@ -87,7 +87,7 @@ def prepare(config: Config, model: BertModel, calibration: Path | None = None, c
     """Calibrate and quantise a model. Errors: CliError, ModelError."""
     sentences = None if calibration is None else _sentences(calibration)
     ranges = calibration_of(model, calibration_ids(model, sentences))
-    options = QuantiseOptions(table_bits=config.post.table_bits)
+    options = QuantiseOptions(table_bits=config.post.table_bits, softmax=config.post.softmax, gelu=config.post.gelu)
     return Network(config, model, quantise(model, ranges, options), causal)
 
 

@@ -11,7 +11,7 @@ from celosia.sw.compiler.sync import Space
 from celosia.sw.compiler.tensors import Tensor, round_up, spans
 from celosia.sw.model.quantised import QuantisedLayer
 
-ROW_UNIT_CYCLES = 30
+ROW_UNIT_CYCLES = 12
 """Cycles that POST's row unit takes for a row; only used to decide how far attention runs ahead."""
 SOFTMAX_LATENCY = 150
 """Cycles from a score in the accumulator to the first product with its weight, without waiting; used likewise."""

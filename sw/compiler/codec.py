@@ -9,6 +9,7 @@ from amaranth.lib import data
 
 from celosia.hw import isa
 from celosia.hw.isa import INSTRUCTION_BYTES, Opcode, Unit
+from celosia.hw.post.kernels.ibert import GeluConstants
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,21 @@ def unpack(fields: dict[str, Field], raw: bytes) -> dict[str, int]:
         value = word >> field.offset & (1 << field.width) - 1
         values[name] = value - (1 << field.width) if field.signed and value > field.high else value
     return values
+
+
+@cache
+def _constant_fields() -> dict[str, Field]:
+    return _flatten(GeluConstants.as_shape())
+
+
+def pack_constants(values: dict[str, int]) -> int:
+    """The `constants` of REQUANT: fields of the I-BERT GELU, none for other kernels. Errors: CodecError."""
+    return int.from_bytes(pack(_constant_fields(), values, "constants"), "little")
+
+
+def unpack_constants(word: int) -> dict[str, int]:
+    """Inverse of `pack_constants`."""
+    return unpack(_constant_fields(), word.to_bytes(INSTRUCTION_BYTES, "little"))
 
 
 def encode(opcode: Opcode, wait: int = 0, signal: int = 0, **values: int) -> bytes:

@@ -22,11 +22,12 @@ def compile_encoder(
     Input `x`: int16 embedding sums at `encoder.scale_in`. Output `y`: int16 at `encoder.scale_out`.
     Errors: CompileError, in one line, when it does not fit or the configuration lacks something.
     """
-    if encoder.table_bits != config.post.table_bits:
-        raise CompileError(
-            f"the encoder was quantised for post.table_bits = {encoder.table_bits}, this configuration has "
-            f"{config.post.table_bits}: quantise again"
-        )
+    for name in ("table_bits", "softmax", "gelu"):
+        mine, theirs = getattr(encoder, name), getattr(config.post, name)
+        if mine != theirs:
+            raise CompileError(
+                f"the encoder was quantised for post.{name} = {mine}, this configuration has {theirs}: quantise again"
+            )
     length = tokens if length is None else length
     if not 1 <= length <= tokens:
         raise CompileError(f"length must be from 1 to {tokens}, not {length}")

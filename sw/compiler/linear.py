@@ -50,8 +50,9 @@ class LinearLowering:
         out: Tensor,
         column: int,
         activation: Activation = Activation.NONE,
+        constants: int = 0,
     ) -> None:
-        """One tile column of int8 `out` for one block of rows."""
+        """One tile column of int8 `out` for one block of rows; `constants`: of the activation."""
         b = self.builder
         rows, first, width = x.height(block), column * out.tile_channels, out.width(column)
         outputs = b.tiling.outputs(width)
@@ -66,6 +67,7 @@ class LinearLowering:
             weights = outputs * x.width(x.columns - 1) // b.config.word_bytes
             fields = b.post_fields(acc, 0, rows, outputs) | {
                 "activation": activation.value,
+                "constants": constants,
                 "parameters": chunk.at(weights),
                 "out_address": tile.at(at),
                 "out_stride": stride,

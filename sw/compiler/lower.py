@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from celosia.hw.isa import Activation
 from celosia.sw.compiler.attention import AttentionLowering
 from celosia.sw.compiler.builder import Builder
+from celosia.sw.compiler.codec import pack_constants
 from celosia.sw.compiler.linear import Linear, LinearLowering, padded_linear
 from celosia.sw.compiler.norm import NormLowering
 from celosia.sw.compiler.tensors import Tensor
@@ -93,13 +94,15 @@ class EncoderLowering:
         b, out, lowering = self.builder, self._stream(f"{name}.out"), LinearLowering(self.builder)
         first, second = self._linear(f"{name}.ffn1", layer.ffn1), self._linear(f"{name}.ffn2", layer.ffn2)
         norm = NormLowering(b, f"{name}.output_norm", layer.output_norm, second, stream.wide, out.narrow, out.wide)
-        lowering.load_table(f"{name}.table", layer.gelu_table)
+        if self.encoder.gelu == "table":
+            lowering.load_table(f"{name}.table", layer.gelu_table)
+        constants = pack_constants(layer.gelu_constants)
         for block in range(len(b.blocks)):
             inner = b.int8_tensor(f"{name}.inner{block}", b.tiling.ffn)
             acc = b.acc(inner.height(block), b.tiling.hidden, second.key)
             for column in range(inner.columns + 1):
                 if column < inner.columns:
-                    lowering.matmul_requant(first, stream.narrow, block, inner, column, Activation.TABLE)
+                    lowering.matmul_requant(first, stream.narrow, block, inner, column, Activation.TABLE, constants)
                 if column:
                     lowering.matmul_column(second, inner, block, column - 1, acc)
             norm.block(block, acc)

@@ -5,11 +5,14 @@ so each kernel is integer arithmetic. Division is floor, rounding is half up (th
 """
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 
-from celosia.sw.golden.rounding import IntArray, bit_length, integers
+from celosia.hw.numerics import EXP_BITS, EXP_FRACTION
+from celosia.hw.post.kernels.ibert import EXP_SHIFT, exp_constants
+from celosia.sw.golden.rounding import IntArray, bit_length, integers, rshift, sat
 
 _EXP = (0.3585, 1.353, 0.344)
 _ERF = (-0.2888, -1.769, 1.0)
@@ -85,3 +88,28 @@ def int_layernorm(q: npt.ArrayLike, shift: int) -> tuple[IntArray, float]:
     std = int_sqrt(variance) << shift
     factor = np.where(std > 0, (1 << 31) // np.maximum(std, 1), 0)
     return (y * factor) >> 1, math.sqrt(n) / (1 << 30)
+
+
+def exp_weight(u: npt.ArrayLike) -> IntArray:
+    """u8 weight of an exponent `u` in Q5.8 (docs/numerics.md): `int_exp` at the scale where ln 2 is 2^8, 255 at u = 0.
+
+    Errors: ValueError when u is not in 0..8191.
+    """
+    exponent = integers(u)
+    if np.any((exponent < 0) | (exponent >> EXP_BITS)):
+        raise ValueError(f"u must be from 0 to {(1 << EXP_BITS) - 1}")
+    b, c, mult = exp_constants()
+    polynomial = (b - (exponent & ((1 << EXP_FRACTION) - 1))) ** 2 + c
+    return rshift(polynomial * mult, EXP_SHIFT + (exponent >> EXP_FRACTION))
+
+
+def gelu_requant(q: npt.ArrayLike, constants: Mapping[str, int]) -> IntArray:
+    """int8 GELU of integers `q`, at the output's scale and zero point.
+
+    `constants`: the fields of `celosia.hw.post.kernels.ibert.GeluConstants`.
+    """
+    value = integers(q)
+    b, c = constants["b"], constants["c"]
+    erf = np.sign(value) * (c - (b - np.minimum(np.abs(value), b)) ** 2)
+    scaled = sat(rshift(value * (c + erf), constants["pre"]), 16)
+    return sat(rshift(scaled * constants["mult"] + constants["offset"], constants["shift"]), 8)

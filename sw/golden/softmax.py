@@ -1,5 +1,7 @@
 """Base-2 softmax, un-normalised (docs/numerics.md, "Softmax")."""
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -7,6 +9,8 @@ from celosia.hw.numerics import ACC_BITS, EXP_BITS, EXP_FRACTION, EXP_SEGMENTS, 
 from celosia.sw.golden.rounding import IntArray, integers, rshift
 
 BoolArray = npt.NDArray[np.bool_]
+WeightFunction = Callable[[npt.ArrayLike], IntArray]
+"""u8 weight of an exponent `u` in Q5.8: 255 * 2^-(u / 256), as a kernel computes it."""
 
 _SEGMENT_SHIFT = EXP_FRACTION - (EXP_SEGMENTS.bit_length() - 1)
 _TABLE = np.array(exp2_table(), dtype=np.int64)
@@ -41,16 +45,22 @@ def exp2_weight(u: npt.ArrayLike) -> IntArray:
 
 
 def softmax_weights(
-    scores: npt.ArrayLike, rowmax: npt.ArrayLike, mask: npt.ArrayLike, mult: npt.ArrayLike, shift: npt.ArrayLike
+    scores: npt.ArrayLike,
+    rowmax: npt.ArrayLike,
+    mask: npt.ArrayLike,
+    mult: npt.ArrayLike,
+    shift: npt.ArrayLike,
+    weight_of: WeightFunction = exp2_weight,
 ) -> tuple[IntArray, IntArray]:
     """u8 weights [..., M, N] and their row sums [..., M].
 
     `scores` int32 [..., M, N]; `rowmax` [..., M] of `row_max`; `mask` as `valid_columns`; `mult`, `shift` turn a score
     difference into an exponent with 8 fraction bits. A masked column has weight 0; a row with none valid sums to 0.
+    `weight_of`: the kernel.
     """
     valid = np.asarray(mask, dtype=bool)
     # Masked columns may exceed the maximum; they are set to it here and to weight 0 below.
     difference = np.where(valid, integers(scores) - integers(rowmax)[..., None], 0)
     u = np.minimum(-rshift(difference * integers(mult), shift), (1 << EXP_BITS) - 1)
-    weights = np.where(valid, exp2_weight(u), 0)
+    weights = np.where(valid, weight_of(u), 0)
     return weights, weights.sum(axis=-1)

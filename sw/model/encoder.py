@@ -5,9 +5,10 @@ from collections.abc import Callable
 import numpy as np
 
 from celosia.sw.golden.factor import row_factor
+from celosia.sw.golden.kernels import WEIGHTS, activate
 from celosia.sw.golden.layernorm import affine, normalise, residual_add, row_stats, row_sums
 from celosia.sw.golden.matmul import matmul
-from celosia.sw.golden.requant import requant, table_lookup
+from celosia.sw.golden.requant import requant
 from celosia.sw.golden.rounding import IntArray, sat
 from celosia.sw.golden.softmax import BoolArray, row_max, softmax_weights, valid_columns
 from celosia.sw.model.bert import BertModel, FloatArray
@@ -55,7 +56,7 @@ def run_layer(
     query, key, value = (narrow(x8, part, 8) for part in (layer.query, layer.key, layer.value))
     for name, tensor in (("query", query), ("key", key), ("value", value)):
         see(name, tensor)
-    context = attention(layer, encoder.heads, query, key, value, mask)
+    context = attention(layer, encoder, query, key, value, mask)
     see("context", context)
     total = residual(context, layer.attention_output, x16)
     see("attention.sum", total)
@@ -64,7 +65,7 @@ def run_layer(
     see("attention.norm16", x16)
     index = narrow(x8, layer.ffn1, encoder.table_bits)
     see("gelu.in", index)
-    inner = table_lookup(index, layer.gelu_table, encoder.table_bits)
+    inner = activate(encoder.gelu, index, encoder.table_bits, layer.gelu_table, layer.gelu_constants)
     see("gelu.out", inner)
     total = residual(inner, layer.ffn2, x16)
     see("output.sum", total)
@@ -99,12 +100,12 @@ def layer_norm(x: IntArray, norm: QuantisedNorm) -> tuple[IntArray, IntArray]:
 
 
 def attention(
-    layer: QuantisedLayer, heads: int, query: IntArray, key: IntArray, value: IntArray, mask: BoolArray
+    layer: QuantisedLayer, encoder: QuantisedEncoder, query: IntArray, key: IntArray, value: IntArray, mask: BoolArray
 ) -> IntArray:
     """int8 context [..., l, d] of int8 Q, K and V [..., l, d]; `mask` [l, l]."""
-    q, k, v = (part.reshape(*part.shape[:-1], heads, -1).swapaxes(-2, -3) for part in (query, key, value))
+    q, k, v = (part.reshape(*part.shape[:-1], encoder.heads, -1).swapaxes(-2, -3) for part in (query, key, value))
     scores = matmul(q, k.swapaxes(-1, -2))
-    weights, total = softmax_weights(scores, row_max(scores, mask), mask, *layer.score)
+    weights, total = softmax_weights(scores, row_max(scores, mask), mask, *layer.score, WEIGHTS[encoder.softmax])
     factor, shift = row_factor(*layer.context, total)
     context = sat(requant(matmul(weights, v), 0, factor[..., None], shift[..., None]), 8)
     moved = context.swapaxes(-2, -3)

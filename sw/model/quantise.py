@@ -5,14 +5,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from celosia.hw.config import GELU_KERNELS, SOFTMAX_KERNELS
 from celosia.hw.numerics import ACC_BITS, EXP_FRACTION, NORM_FRACTION
+from celosia.hw.post.kernels.ibert import gelu_constants
 from celosia.sw.golden.gelu import build_table, gelu
 from celosia.sw.golden.layernorm import eps_constant, mean_constants
 from celosia.sw.golden.rounding import MAX_SHIFT, nscale, scale
 from celosia.sw.model.bert import BertModel, FloatArray, LayerWeights, Linear, Norm
 from celosia.sw.model.calibrate import Calibration, calibrate
 from celosia.sw.model.errors import ModelError
-from celosia.sw.model.quantised import Int16, Int32, QuantisedEncoder, QuantisedLayer, QuantisedLinear, QuantisedNorm
+from celosia.sw.model.quantised import (
+    Int8,
+    Int16,
+    Int32,
+    QuantisedEncoder,
+    QuantisedLayer,
+    QuantisedLinear,
+    QuantisedNorm,
+)
 
 _INT8, _INT16 = 127, 32767
 
@@ -21,13 +31,15 @@ _INT8, _INT16 = 127, 32767
 class QuantiseOptions:
     """How to quantise.
 
-    `table_bits`: index width of the GELU table, the accelerator's `post.table_bits`. `gelu_floor`: inputs of GELU below
-    it are clipped (its value there is 0 to within 0.004), so that the table covers [gelu_floor, max] and no more; None
-    covers [-max, max]. `smoothing`: SmoothQuant's alpha; None smooths nothing. `headroom`: of the residual stream over
-    calibration.
+    `table_bits`, `softmax`, `gelu`: the accelerator's `post.table_bits`, `post.softmax`, `post.gelu`.
+    `gelu_floor`: inputs of GELU below it are clipped (its value there is 0 to within 0.004), so that the table covers
+    [gelu_floor, max] and no more; None covers [-max, max]. `smoothing`: SmoothQuant's alpha; None smooths nothing.
+    `headroom`: of the residual stream over calibration.
     """
 
     table_bits: int = 8
+    softmax: str = "base2"
+    gelu: str = "table"
     gelu_floor: float | None = -3.0
     smoothing: float | None = 0.5
     headroom: float = 2.0
@@ -35,6 +47,8 @@ class QuantiseOptions:
     def __post_init__(self) -> None:
         if not 8 <= self.table_bits <= 12:
             raise ModelError(f"table_bits must be from 8 to 12, not {self.table_bits!r}")
+        if self.softmax not in SOFTMAX_KERNELS or self.gelu not in GELU_KERNELS:
+            raise ModelError(f"there are no kernels {self.softmax!r} for softmax and {self.gelu!r} for GELU")
         if self.gelu_floor is not None and not self.gelu_floor < 0:
             raise ModelError(f"gelu_floor must be negative, not {self.gelu_floor!r}")
         if self.smoothing is not None and not 0 <= self.smoothing <= 1:
@@ -90,6 +104,8 @@ class _Quantiser:
             heads=config.heads,
             ffn=config.ffn,
             table_bits=options.table_bits,
+            softmax=options.softmax,
+            gelu=options.gelu,
             embedding_norm=norm,
             layers=tuple(layers),
         )
@@ -102,6 +118,7 @@ class _Quantiser:
         after_attention = self.residual_scale(f"{index}.attention.norm", f"{index}.output.sum")
         ffn1, gelu_in, gelu_zero_in = self.ffn1(index, weights, inner_smooth)
         gelu_out, gelu_zero = self.gelu_output(f"{index}.gelu.out")
+        table, constants = self.gelu(gelu_in, gelu_zero_in, gelu_out, gelu_zero)
         attention_norm = self.norm(
             weights.attention_norm, f"{index}.attention.norm", source.scale16, after_attention, inner_smooth
         )
@@ -115,9 +132,8 @@ class _Quantiser:
             attention_output=linear(weights.attention_output, c, source.scale16),
             attention_norm=attention_norm,
             ffn1=ffn1,
-            gelu_table=build_table(gelu, gelu_in, gelu_out, gelu_zero, self.options.table_bits, gelu_zero_in).astype(
-                np.int8
-            ),
+            gelu_table=table,
+            gelu_constants=constants,
             gelu_scale=gelu_out,
             gelu_zero=gelu_zero,
             ffn2=linear(weights.ffn2, gelu_out, after_attention, zero_in=gelu_zero),
@@ -135,7 +151,9 @@ class _Quantiser:
         """FFN1 requantised to the index of the GELU table, with the index's scale and zero point."""
         seen, steps = self.ranges[f"{index}.gelu.in"], 1 << self.options.table_bits
         high = max(seen.max, 1e-3)
-        if self.options.gelu_floor is None:
+        if self.options.gelu == "ibert":  # a polynomial of the magnitude: no zero point; its tail below -max is 0
+            step, zero = high / (steps // 2 - 1), 0
+        elif self.options.gelu_floor is None:
             step, zero = max(high, -seen.min) / (steps // 2 - 1), 0
         else:
             low = min(max(seen.min, self.options.gelu_floor), 0.0)
@@ -143,6 +161,13 @@ class _Quantiser:
             zero = -(steps // 2) - math.floor(low / step + 0.5)
         scale8 = self.smoothed_scale(f"{index}.attention.norm", smooth)
         return linear(weights.ffn1, scale8, step, smooth=smooth, zero_out=zero), step, zero
+
+    def gelu(self, s_in: float, zero_in: int, s_out: float, zero: int) -> tuple[Int8, dict[str, int]]:
+        """Table or constants of GELU, as the kernel wants."""
+        bits = self.options.table_bits
+        if self.options.gelu == "table":
+            return build_table(gelu, s_in, s_out, zero, bits, zero_in).astype(np.int8), {}
+        return np.zeros(0, np.int8), gelu_constants(s_in, s_out, zero, bits)
 
     def gelu_output(self, name: str) -> tuple[float, int]:
         """Scale and zero point that spread the range of GELU's output over int8."""

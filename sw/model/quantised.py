@@ -63,7 +63,8 @@ class QuantisedLayer:
     """One encoder layer in the order of its data flow.
 
     `score`: (mult, shift) from a score difference to an exponent with 8 fraction bits. `context`: (cmult, cshift) of
-    the row factor. `gelu_table`: int8 [2^table_bits] by unsigned bit pattern. `attention_output` and `ffn2` requantise
+    the row factor. `gelu_table`: int8 [2^table_bits] by unsigned bit pattern; `gelu_constants`: of the I-BERT kernel;
+    the one that the encoder's `gelu` does not need is empty. `attention_output` and `ffn2` requantise
     to the scale of the residual (16 bits), the others to int8 (`ffn1`: to table_bits bits).
     """
 
@@ -77,6 +78,7 @@ class QuantisedLayer:
     attention_norm: QuantisedNorm
     ffn1: QuantisedLinear
     gelu_table: Int8
+    gelu_constants: dict[str, int]
     gelu_scale: float
     gelu_zero: int
     ffn2: QuantisedLinear
@@ -85,13 +87,18 @@ class QuantisedLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class QuantisedEncoder:
-    """The whole encoder. The host makes the int16 embedding sum at `embedding_norm.scale_in`, and reads `scale_out`."""
+    """The whole encoder, for the kernels `softmax` and `gelu` (`post.softmax` and `post.gelu` of a configuration).
+
+    The host makes the int16 embedding sum at `embedding_norm.scale_in`, and reads `scale_out`.
+    """
 
     name: str
     hidden: int
     heads: int
     ffn: int
     table_bits: int
+    softmax: str
+    gelu: str
     embedding_norm: QuantisedNorm
     layers: tuple[QuantisedLayer, ...]
 

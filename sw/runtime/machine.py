@@ -5,12 +5,13 @@ import numpy as np
 from celosia.hw.config import Config
 from celosia.hw.isa import Activation, Opcode
 from celosia.hw.numerics import ACC_BITS
-from celosia.sw.compiler.codec import Instruction
+from celosia.sw.compiler.codec import Instruction, unpack_constants
 from celosia.sw.compiler.constants import NORM_RECORD, REQUANT_RECORD
 from celosia.sw.golden.factor import row_factor
+from celosia.sw.golden.kernels import WEIGHTS, activate
 from celosia.sw.golden.layernorm import affine, normalise, residual_add, row_stats, row_sums
 from celosia.sw.golden.matmul import matmul
-from celosia.sw.golden.requant import relu, requant, table_lookup
+from celosia.sw.golden.requant import relu, requant
 from celosia.sw.golden.rounding import integers, sat
 from celosia.sw.golden.softmax import row_max, softmax_weights, valid_columns
 from celosia.sw.runtime.checks import check
@@ -31,6 +32,7 @@ class Machine:
         self.maxima = np.full(rows, LOWEST, np.int64)
         self.sums = np.zeros((2, rows), np.int64)
         self.mean, self.factor, self.shift = (np.zeros(rows, np.int64) for _ in range(3))
+        self.weight_of = WEIGHTS[config.post.softmax]
         self.table = np.zeros(1 << config.post.table_bits, np.int8)
         self.bytes_read = self.bytes_written = 0
         self._operations = {
@@ -162,8 +164,9 @@ class Machine:
             (records,) = self._records(one, 1, REQUANT_RECORD)
             value = requant(acc, *(records[name].astype(np.int64) for name in ("bias", "mult", "shift")))
         if one.activation == Activation.TABLE.value:
-            bits = self.config.post.table_bits
-            value = table_lookup(sat(value, bits), self.table, bits)
+            post = self.config.post
+            constants = unpack_constants(one.constants)
+            value = activate(post.gelu, value, post.table_bits, self.table, constants)
         else:
             value = sat(value, 8)
             value = relu(value) if one.activation == Activation.RELU.value else value
@@ -172,7 +175,7 @@ class Machine:
     def _exp(self, one: Instruction) -> None:
         scores, stat = self._read_acc(one), self._stat_rows(one)
         mask = valid_columns(one.m, scores.shape[1], one.length, one.diagonal if one.causal else None)
-        weights, sums = softmax_weights(scores, self.maxima[stat], mask, one.mult, one.shift)
+        weights, sums = softmax_weights(scores, self.maxima[stat], mask, one.mult, one.shift, self.weight_of)
         self._put(one, weights, one.out_address, one.out_stride, "u1")
         self.sums[0, stat] = sums if one.first else self.sums[0, stat] + sums
         if one.last:

@@ -18,18 +18,19 @@ from celosia.sw.runtime.driver import Driver
 from celosia.sw.runtime.functional import FunctionalDevice
 
 
-def network(hidden: int, heads: int, ffn: int, tokens: int, layers: int = 1, table_bits: int = 8):
+def network(hidden: int, heads: int, ffn: int, tokens: int, layers: int = 1, **options):
     """A quantised random encoder and an input."""
     model = random_bert(layers, hidden, heads, ffn, seed=hidden + tokens)
     rng = np.random.default_rng(tokens)
     ids = [rng.integers(0, 1000, tokens).tolist() for _ in range(3)]
-    encoder = quantise(model, calibrate(model, ids), QuantiseOptions(table_bits=table_bits))
+    encoder = quantise(model, calibrate(model, ids), QuantiseOptions(**options))
     return encoder, quantise_embedding(encoder, embedding_sum(model, ids[:1]))[0]
 
 
 def check(config: Config, shape: tuple[int, int, int], tokens: int, seed: int | None = None, **options) -> Driver:
     """Compile, run, compare; the driver for more questions."""
-    encoder, x = network(*shape, tokens, table_bits=config.post.table_bits)
+    post = config.post
+    encoder, x = network(*shape, tokens, table_bits=post.table_bits, softmax=post.softmax, gelu=post.gelu)
     driver = Driver(FunctionalDevice(config, seed), compile_encoder(config, encoder, tokens, **options))
     result = driver.run(x=x)["y"]
     valid = options.get("length") or tokens
@@ -63,6 +64,11 @@ def test_other_shapes_of_array(settings, shape, tokens):
 @pytest.mark.parametrize("preset", ["edge", "gemmini", "transformer", "server"])
 def test_presets(preset):
     check(PRESETS[preset], (96, 3, 160), 50, seed=2)
+
+
+@pytest.mark.parametrize("kernels", [["post.softmax=ibert"], ["post.gelu=ibert", "post.table_bits=9"]])
+def test_other_kernels(kernels):
+    check(override(PRESETS["tiny"], kernels), (32, 2, 64), 19, seed=3)
 
 
 def test_causal_and_padding():
@@ -137,6 +143,12 @@ def test_wrong_table_width_is_named():
     encoder, _ = network(32, 2, 64, 8)
     with pytest.raises(CompileError, match=r"post\.table_bits = 8, this configuration has 10"):
         compile_encoder(override(PRESETS["tiny"], ["post.table_bits=10"]), encoder, 8)
+
+
+def test_wrong_kernel_is_named():
+    encoder, _ = network(32, 2, 64, 8)
+    with pytest.raises(CompileError, match=r"post\.gelu = table, this configuration has ibert"):
+        compile_encoder(override(PRESETS["tiny"], ["post.gelu=ibert"]), encoder, 8)
 
 
 def test_a_program_for_another_configuration_is_refused():

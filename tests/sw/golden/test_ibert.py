@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celosia.sw.golden.ibert import int_erf, int_exp, int_gelu, int_layernorm, int_softmax, int_sqrt
+from celosia.hw.post.kernels.ibert import gelu_constants
+from celosia.sw.golden.ibert import (
+    exp_weight,
+    gelu_requant,
+    int_erf,
+    int_exp,
+    int_gelu,
+    int_layernorm,
+    int_softmax,
+    int_sqrt,
+)
 
 S = 0.005
 
@@ -68,3 +78,22 @@ def test_layernorm_follows_the_float() -> None:
     y6, _ = int_layernorm(x, 6)
     assert np.abs(y6 * s - exact).max() < 0.1
     assert not int_layernorm(np.full((1, 8), 5), 0)[0].any()
+
+
+def test_exp_weight_is_255_times_the_published_exponential() -> None:
+    """At the scale where ln 2 is 2^8 steps: `int_exp` relative to its value at 0, within one step of u8."""
+    u = np.arange(1 << 13)
+    exact, _ = int_exp(-u, math.log(2) / 256 * (1 - 1e-9))
+    weight = exp_weight(u)
+    assert weight[0] == 255
+    assert np.abs(weight - 255 * exact / exact[0]).max() <= 1
+    assert np.all(np.diff(weight) <= 0)
+
+
+@pytest.mark.parametrize("bits", [8, 10])
+def test_gelu_requant_is_the_published_gelu_at_another_scale(bits: int) -> None:
+    half, s_in = 1 << (bits - 1), 6.0 / (1 << (bits - 1))
+    q, s_out, zero = np.arange(-half, half), 6.2 / 255, -121
+    published, scale = int_gelu(q, s_in)
+    found = gelu_requant(q, gelu_constants(s_in, s_out, zero, bits))
+    assert np.abs(found - np.clip(published * scale / s_out + zero, -128, 127)).max() <= 1
