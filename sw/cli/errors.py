@@ -19,7 +19,7 @@ def explain(error: BaseException) -> tuple[str, int] | None:
         return str(error), error.status
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", INTERRUPTED
-    # typer brings its own copy of click in some versions: its errors are told by what they can do.
+    # The copy of click inside typer is private to it: its errors are told by what they can do.
     if callable(show := getattr(error, "format_message", None)):
         return str(show()), BAD_INPUT
     if isinstance(error, OSError) and error.filename is not None:
