@@ -8,6 +8,7 @@ from celosia.hw.array.systolic import sum_bits
 from celosia.hw.array.unit import Array
 from celosia.hw.config import Config
 from celosia.hw.control.axilite import AxiLiteSignature
+from celosia.hw.control.layouts import PC_BITS
 from celosia.hw.control.unit import Control
 from celosia.hw.dma.axi import axi_read, axi_write
 from celosia.hw.dma.load import Load
@@ -20,13 +21,17 @@ from celosia.hw.post.unit import Post
 from celosia.hw.registers import Activity
 
 UNIT_NAMES = tuple(unit.name.lower() for unit in Unit)
+_OBSERVED = {
+    f"{what}_{name}": Out(shape) for name in UNIT_NAMES for what, shape in (("activity", Activity), ("pc", PC_BITS))
+}
+"""What a trace shows of each unit: what it does, and the number of the instruction that it started last."""
 
 
 class Core(wiring.Component):
     """Everything in one clock domain, with structured ports.
 
-    Ports: `s_axi`: registers; `read`, `write`: halves of the memory port; `interrupt`; `activity_<unit>`: what each
-    unit does. Soft reset resets all but the registers; memories keep their contents.
+    Ports: `s_axi`: registers; `read`, `write`: halves of the memory port; `interrupt`; `activity_<unit>`,
+    `pc_<unit>`: for traces. Soft reset resets all but the registers; memories keep their contents.
     """
 
     def __init__(self, config: Config) -> None:
@@ -37,7 +42,7 @@ class Core(wiring.Component):
                 "read": Out(axi_read(config)),
                 "write": Out(axi_write(config)),
                 "interrupt": Out(1),
-                **{f"activity_{name}": Out(Activity) for name in UNIT_NAMES},
+                **_OBSERVED,
             }
         )
 
@@ -62,7 +67,7 @@ class Core(wiring.Component):
         self._memory_port(m, control, arbiter, units["load"], units["store"])
         connect(m, flipped(self.s_axi), control.s_axi)
         m.d.comb += self.interrupt.eq(control.interrupt)
-        m.d.comb += [getattr(self, f"activity_{n}").eq(getattr(control, f"activity_{n}")) for n in UNIT_NAMES]
+        m.d.comb += [getattr(self, name).eq(getattr(control, name)) for name in _OBSERVED]
         return m
 
     def _memories(
@@ -113,7 +118,10 @@ def _flat(prefix: str, signature: wiring.Signature, flow) -> dict[str, wiring.Me
 
 
 class Accelerator(wiring.Component):
-    """The accelerator as other tools see it: `aclk`, `aresetn`, `s_axi_*`, `m_axi_*`, `interrupt`, `activity_*`."""
+    """The accelerator as other tools see it: `aclk`, `aresetn`, `s_axi_*`, `m_axi_*`, `interrupt`.
+
+    `activity_*` and `pc_*` are for traces.
+    """
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -123,7 +131,7 @@ class Accelerator(wiring.Component):
             "write": ("m_axi", axi_write(config), Out),
         }
         members = {"aclk": In(1), "aresetn": In(1), "interrupt": Out(1)}
-        members |= {f"activity_{name}": Out(Activity) for name in UNIT_NAMES}
+        members |= _OBSERVED
         for prefix, signature, flow in self._ports.values():
             members |= _flat(prefix, signature, flow)
         super().__init__(members)
@@ -139,5 +147,5 @@ class Accelerator(wiring.Component):
                 outward = (member.flow is Out) == (flow is Out)
                 m.d.comb += outside.eq(inside) if outward else inside.eq(outside)
         m.d.comb += self.interrupt.eq(core.interrupt)
-        m.d.comb += [getattr(self, f"activity_{n}").eq(getattr(core, f"activity_{n}")) for n in UNIT_NAMES]
+        m.d.comb += [getattr(self, name).eq(getattr(core, name)) for name in _OBSERVED]
         return m

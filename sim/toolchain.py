@@ -16,20 +16,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from celosia.sw.cache import cache_folder
+
 
 class ToolError(RuntimeError):
     """A tool is missing or failed; the message says what to do, or what it printed."""
-
-
-def cache_folder() -> Path:
-    """Where builds are kept: CELOSIA_CACHE, or `celosia` in the platform's cache folder."""
-    if chosen := os.environ.get("CELOSIA_CACHE"):
-        return Path(chosen)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "celosia/cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library/Caches/celosia"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "celosia"
 
 
 def digest(*parts: str | bytes) -> str:

@@ -1,6 +1,5 @@
 """Recorded activity as a Chrome trace: one track a unit, for ui.perfetto.dev."""
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,11 +20,14 @@ def state_name(unit: isa.Unit, code: int) -> str:
     return activity.name.lower()
 
 
-def chrome_trace(events: Iterable[Any], end: int, *, labels: list[str] | None = None) -> dict[str, Any]:
+def chrome_trace(
+    events: Iterable[Any], end: int, *, labels: list[str] | None = None, names: list[str] | None = None
+) -> dict[str, Any]:
     """A Chrome trace (JSON-ready) of recorded events (records with cycle, pc, unit, code; see `RtlDevice.events`).
 
     One microsecond is one cycle; idle time is left blank. `end`: the cycle in which the recording ended. `labels`: text
-    of each instruction, by its number, shown where the accelerator tells the number.
+    of each instruction, by its number, shown where the accelerator tells the number; `names`: what each works on,
+    the title of its busy time.
     """
     tracks = [
         {"ph": "M", "name": "thread_name", "pid": 0, "tid": unit.value, "args": {"name": unit.name}}
@@ -34,21 +36,15 @@ def chrome_trace(events: Iterable[Any], end: int, *, labels: list[str] | None = 
     slices = []
     open_since: dict[int, Any] = {}
     for event in events:
-        slices += _close(open_since.get(int(event["unit"])), int(event["cycle"]), labels)
+        slices += _close(open_since.get(int(event["unit"])), int(event["cycle"]), labels, names)
         open_since[int(event["unit"])] = event
     for event in open_since.values():
-        slices += _close(event, end, labels)
+        slices += _close(event, end, labels, names)
     slices.sort(key=lambda entry: (entry["ts"], entry["tid"]))
     return {"traceEvents": [*tracks, *slices], "displayTimeUnit": "ns"}
 
 
-def write(path: str, events: Iterable[Any], end: int, *, labels: list[str] | None = None) -> None:
-    """Write a Chrome trace file."""
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(chrome_trace(events, end, labels=labels), file, separators=(",", ":"))
-
-
-def _close(event: Any, end: int, labels: list[str] | None) -> list[dict[str, Any]]:
+def _close(event: Any, end: int, labels: list[str] | None, names: list[str] | None) -> list[dict[str, Any]]:
     """The slice from an event to `end`; none for idleness and empty ones."""
     if event is None or event["code"] == Activity.IDLE.value or end <= event["cycle"]:
         return []
@@ -63,5 +59,7 @@ def _close(event: Any, end: int, labels: list[str] | None) -> list[dict[str, Any
         "dur": end - start,
     }
     if pc != _NO_PC:
+        if names and pc < len(names) and names[pc] and event["code"] == Activity.BUSY.value:
+            entry["name"] = names[pc]
         entry["args"] = {"pc": pc} | ({"instruction": labels[pc]} if labels and pc < len(labels) else {})
     return [entry]

@@ -127,5 +127,3 @@ class SystolicArray(wiring.Component):
         tag = line(m, self.activations.payload.tag, cycles, "tag")[-1]
         m.d.comb += [self.rows.valid.eq(valid[-1]), self.rows.payload.sums.eq(deskew.o)]
         m.d.comb += [self.rows.payload[name].eq(tag[name]) for name in RowTag(self.config).members]
-
-

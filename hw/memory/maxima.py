@@ -46,9 +46,7 @@ class MaximumTree(wiring.Component):
     def __init__(self, config: Config) -> None:
         self.columns = config.array.columns
         self.latency = tree_latency(config)
-        super().__init__(
-            {"i": In(stream.Signature(MaximumRow(config), always_ready=True)), "o": Out(signed(ACC_BITS))}
-        )
+        super().__init__({"i": In(stream.Signature(MaximumRow(config), always_ready=True)), "o": Out(signed(ACC_BITS))})
 
     def elaborate(self, platform) -> Module:
         m = Module()

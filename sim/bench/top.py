@@ -26,8 +26,7 @@ from celosia.sw.runtime.functional import FunctionalDevice
 
 bench = functools.partial(cocotb.test, timeout_time=400_000, timeout_unit="step")
 """A test that must end within 200 thousand cycles."""
-TOKENS = 8
-"""A multiple of the rows of a transfer: the padding of what is stored would be what the simulator put into memories."""
+TOKENS = 7
 
 
 class Case:
@@ -43,11 +42,18 @@ class Case:
         self.program = compile_encoder(config, encoder, TOKENS)
         self.driver = Driver(FunctionalDevice(config), self.program)
         self.y = self.driver.run(x=self.x)["y"]
+        self.memory = self.driver.memory()
+        # Padding is stored as it lies in the scratchpad, which nothing clears: those bytes may be anything.
+        other = FunctionalDevice(config)
+        other.machine.scratchpad[:] = 0x55
+        driver = Driver(other, self.program)
+        driver.run(x=self.x)
+        self.defined = driver.memory() == self.memory
 
     def check(self, driver: Driver) -> None:
         """Run on `driver`'s device and compare every byte."""
         np.testing.assert_array_equal(driver.run(max_cycles=100_000, x=self.x)["y"], self.y)
-        np.testing.assert_array_equal(driver.memory(), self.driver.memory())
+        np.testing.assert_array_equal(driver.memory()[self.defined], self.memory[self.defined])
         for name in ("INSTRUCTIONS", "BYTES_READ", "BYTES_WRITTEN"):
             assert driver.counters()[name] == self.driver.counters()[name], name
 

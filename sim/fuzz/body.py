@@ -240,7 +240,8 @@ class Body:
             if not self._put_residual(part | constants | flags):
                 return
             if rng.random() < 0.2:
-                rng.choice([self.load, self.store, self.matmul, self.requant])()
+                others: list[Callable[..., object]] = [self.load, self.store, self.matmul, self.requant]
+                rng.choice(others)()
 
     def _put_residual(self, fields: dict[str, int]) -> bool:
         channels = fields["groups"] * self.config.post.lanes

@@ -30,6 +30,8 @@ class ProtocolError(DeviceError):
 
 
 _INTERRUPT, _LIMIT, _PROTOCOL, _ERROR_RESPONSE = range(4)
+_PIECE = 100_000
+"""Cycles, less than a second, that run without a look at Python."""
 _RESET_CYCLES = 8
 
 
@@ -88,8 +90,12 @@ class RtlDevice(Device):
 
     def wait(self, max_cycles: int) -> int:
         """See `Device`; the cycles that passed. Errors: DeviceError after `max_cycles`, ProtocolError."""
-        before = self.cycles
-        status = self._library.run(self._handle, max_cycles)
+        before, status, left = self.cycles, _LIMIT, max_cycles
+        while status == _LIMIT and left:
+            # In pieces, so that Ctrl-C is seen.
+            piece = min(left, _PIECE)
+            status = self._library.run(self._handle, piece)
+            left -= piece
         self._judge(status, f"no interrupt in {max_cycles} cycles")
         return self.cycles - before
 

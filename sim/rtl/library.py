@@ -192,4 +192,4 @@ def view(address: int, count: int, dtype: npt.DTypeLike = np.uint8) -> npt.NDArr
     if not count:
         return np.zeros(0, kind)
     raw = (ctypes.c_uint8 * (count * kind.itemsize)).from_address(address)
-    return np.frombuffer(raw, kind)
+    return np.ctypeslib.as_array(raw).view(kind)

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import sys
 import tempfile
 from collections.abc import Callable
 from importlib.resources import files
@@ -10,22 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from celosia.sw.cache import cache_folder
 from celosia.sw.cli.output import step
 from celosia.sw.model.bert import BertModel
 from celosia.sw.model.calibrate import Calibration, Range, calibrate
 
 _SOURCES = ("bert.py", "calibrate.py", "reference.py")  # what the ranges depend on, besides weights and sentences
-
-
-def cache_folder() -> Path:
-    """CELOSIA_CACHE, or `celosia` in the platform's cache folder."""
-    if chosen := os.environ.get("CELOSIA_CACHE"):
-        return Path(chosen)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "celosia/cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library/Caches/celosia"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "celosia"
 
 
 def calibration_of(model: BertModel, ids: list[list[int]]) -> Calibration:

@@ -52,7 +52,7 @@ def trace(
         outcome = Runner(network, device).run(ids)
     labels = [disassemble(one) for one in program.instructions]
     events = device.events
-    document = plugins.load("trace")(events, device.cycles, labels=labels)
+    document = plugins.load("trace")(events, device.cycles, labels=labels, names=program.labels)
     output.write_file(file, codec.dumps(document, separators=(",", ":")))
     result = {"file": str(file), "tokens": len(ids), "cycles": outcome.cycles, "events": len(events)}
     if json:

@@ -135,7 +135,7 @@ class AttentionLowering:
             v, v_stride = self.value.tiles[tile, column], self.value.stride(tile)
             k_tiles = round_up(keys, c.array.rows) // c.array.rows
             source = Access(weights, k0 // c.word_bytes * rows, k_tiles * rows)
-            fields = {
+            fields: dict[str, int | Ref] = {
                 "unsigned_a": 1,
                 "accumulate": int(tile > 0),
                 "a_address": weights.at(source.start),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from celosia.hw.isa import Activation, Opcode
-from celosia.sw.compiler.buffers import Access, Buffer, Step
+from celosia.sw.compiler.buffers import Access, Buffer, Ref, Step
 from celosia.sw.compiler.builder import Builder
 from celosia.sw.compiler.constants import pad, pad_heads, requant_records
 from celosia.sw.compiler.tensors import Tensor, round_up, spans
@@ -117,7 +117,7 @@ class LinearLowering:
         rows, tile = x.height(block), x.tiles[block, column]
         n_tiles = outputs // b.config.array.columns
         k_tiles = x.width(column) // b.config.array.rows
-        fields = {
+        fields: dict[str, int | Ref] = {
             "transposed": 1,
             "accumulate": int(accumulate),
             "a_address": tile.at(),

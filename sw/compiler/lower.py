@@ -57,8 +57,8 @@ class EncoderLowering:
 
     def _layer(self, name: str, layer: QuantisedLayer, stream: Stream) -> Stream:
         context = self.builder.heads_tensor(f"{name}.context", operand=False)
-        projections = self._projections(name, layer, stream.narrow)
-        AttentionLowering(self.builder, name, layer, self.length, self.causal, *projections, context).build()
+        query, key, value = self._projections(name, layer, stream.narrow)
+        AttentionLowering(self.builder, name, layer, self.length, self.causal, query, key, value, context).build()
         return self._feed_forward(name, layer, self._attention_output(name, layer, context, stream))
 
     def _linear(self, key: str, part: QuantisedLinear, **heads: bool) -> Linear:

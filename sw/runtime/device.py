@@ -37,8 +37,11 @@ class Device(abc.ABC):
         """Write bytes to memory."""
 
     @abc.abstractmethod
-    def wait(self, max_cycles: int) -> None:
-        """Wait for the interrupt. Errors: DeviceError after `max_cycles` cycles without one."""
+    def wait(self, max_cycles: int) -> int:
+        """Wait for the interrupt; the cycles that passed, 0 on a device that has none.
+
+        Errors: DeviceError after `max_cycles` cycles without an interrupt.
+        """
 
     @abc.abstractmethod
     def reserve(self, size: int) -> None:

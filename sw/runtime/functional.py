@@ -70,10 +70,11 @@ class FunctionalDevice(Device):
         if size > len(memory):
             self.machine.memory = np.concatenate([memory, np.zeros(size - len(memory), np.uint8)])
 
-    def wait(self, max_cycles: int) -> None:
+    def wait(self, max_cycles: int) -> int:
         """A run is over as soon as it was started. Errors: DeviceError when none was."""
         if not self._register("CTRL") & 2:
             raise DeviceError("nothing was started")
+        return 0
 
     def _register(self, name: str) -> int:
         return self.registers[BY_NAME[name].offset]

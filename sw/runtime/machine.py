@@ -190,15 +190,15 @@ class Machine:
             x = residual
         else:
             (records,) = self._records(one, 1, REQUANT_RECORD)
-            parts = (records[name].astype(np.int64) for name in ("bias", "mult", "shift"))
-            x = residual_add(self._read_acc(one), *parts, residual)
+            bias, mult, shift = (records[name].astype(np.int64) for name in ("bias", "mult", "shift"))
+            x = residual_add(self._read_acc(one), bias, mult, shift, residual)
         self._write_acc(one, x)
         sums = np.stack(row_sums(x))
         self.sums[:, stat] = sums if one.first else self.sums[:, stat] + sums
         if one.last:
-            self.mean[stat], self.factor[stat], self.shift[stat] = row_stats(
-                *self.sums[:, stat], one.channels, one.inverse, one.inverse_shift, one.eps
-            )
+            s1, s2 = self.sums[:, stat]
+            stats = row_stats(s1, s2, one.channels, one.inverse, one.inverse_shift, one.eps)
+            self.mean[stat], self.factor[stat], self.shift[stat] = stats
 
     def _norm(self, one: Instruction) -> None:
         stat = self._stat_rows(one)

@@ -33,11 +33,16 @@ def test_slices_end_where_the_next_begins() -> None:
     ]
 
 
-def test_file_is_json(tmp_path) -> None:
-    path = tmp_path / "trace.json"
-    trace.write(str(path), _events((1, NO_PC, Unit.ARRAY, Activity.BUSY)), 4)
-    read = json.loads(path.read_text())
-    assert read["traceEvents"][-1] == {
+def test_busy_time_is_named_after_what_the_instruction_works_on() -> None:
+    events = _events((10, 1, Unit.ARRAY, Activity.BUSY), (15, 1, Unit.ARRAY, Activity.STALL_OUT))
+    found = trace.chrome_trace(events, 20, labels=["x", "MATMUL"], names=["", "layer0.ffn1"])["traceEvents"]
+    slices = [(e["name"], e["args"]["instruction"]) for e in found if e["ph"] == "X"]
+    assert slices == [("layer0.ffn1", "MATMUL"), ("stalled: weights", "MATMUL")]
+
+
+def test_traces_are_json() -> None:
+    found = json.loads(json.dumps(trace.chrome_trace(_events((1, NO_PC, Unit.ARRAY, Activity.BUSY)), 4)))
+    assert found["traceEvents"][-1] == {
         "ph": "X",
         "name": "busy",
         "cat": "ARRAY",

@@ -69,9 +69,9 @@ def test_a_token_that_never_comes_is_a_deadlock():
 def test_usable_again_after_a_trap_and_a_soft_reset():
     good = encode(Opcode.LOAD, window=3, words=2, segments=1)
     driver = run(good)
+    bad = assemble(TINY, [encode(Opcode.LOAD, window=3, words=0), encode(Opcode.END)])
+    driver.device.write_memory(driver.bases[0], np.frombuffer(bad, np.uint8))
     with pytest.raises(TrapReportError):
-        bad = assemble(TINY, [encode(Opcode.LOAD, window=3, words=0), encode(Opcode.END)])
-        driver.device.write_memory(driver.bases[0], np.frombuffer(bad, np.uint8))
         driver.run()
     driver.soft_reset()
     assert driver.device.read_register(BY_NAME["TRAP_CODE"].offset) == 0
