@@ -1,0 +1,1 @@
+"""Hardware: configuration, instruction set, registers, components, emission."""

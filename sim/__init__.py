@@ -1,0 +1,1 @@
+"""Simulation: the compiled RTL device, testbenches, traces."""

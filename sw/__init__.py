@@ -1,0 +1,1 @@
+"""Software: golden models, model import, compiler, devices, command line."""

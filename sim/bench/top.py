@@ -36,7 +36,8 @@ class Case:
         config = harness.parameters()["config"]
         model = random_bert(1, 16, 2, 16, seed=4)
         ids = [list(range(5, 5 + TOKENS)), list(range(TOKENS))]
-        options = QuantiseOptions(table_bits=config.post.table_bits)
+        post = config.post
+        options = QuantiseOptions(table_bits=post.table_bits, softmax=post.softmax, gelu=post.gelu)
         encoder = quantise(model, calibrate(model, ids), options)
         self.x = quantise_embedding(encoder, embedding_sum(model, ids[:1]))[0]
         self.program = compile_encoder(config, encoder, TOKENS)

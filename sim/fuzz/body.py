@@ -1,13 +1,18 @@
 """Random instructions: shapes, strides, flags and data drawn so that most are legal; the builder drops the others."""
 
+from collections import deque
 from collections.abc import Callable
 
 import numpy as np
 
 from celosia.hw.isa import Activation, Opcode
+from celosia.hw.post.kernels.ibert import gelu_constants
 from celosia.sim.fuzz.builder import SCRATCH_BYTES, Builder
 from celosia.sim.fuzz.frame import kept_rows
+from celosia.sw.compiler.codec import pack_constants
 from celosia.sw.compiler.program import CONSTANTS, SCRATCH
+from celosia.sw.compiler.regions import space_sizes
+from celosia.sw.compiler.sync import Space
 from celosia.sw.compiler.tensors import round_up
 from celosia.sw.golden.layernorm import mean_constants
 
@@ -19,11 +24,17 @@ class Body:
         self.builder, self.config, self.rng = builder, builder.config, builder.rng
         self.words = self.config.scratchpad_words
         self.stat_rows = self.config.accumulator.stat_rows - kept_rows(self.config)
+        # Memory in bytes here.
+        self.sizes = space_sizes(self.config, 0) | {
+            Space.STATISTICS: self.stat_rows,
+            Space.MEMORY: SCRATCH_BYTES,
+        }
+        self._recent: dict[Space, deque[int]] = {space: deque(maxlen=3) for space in Space}
         self.tile_groups = self.config.array.columns // self.config.post.lanes
         self.most_groups = self.config.post.max_channels // self.config.post.lanes
         self._makers: dict[Callable[[], object], int] = {
             self.load: 4, self.copy_back: 2, self.store: 3, self.matmul: 5, self.attention: 3, self.requant: 5,
-            self.by_row: 2, self.residual: 4, self.norm: 4, self.table: 1,
+            self.by_row: 2, self.residual: 4, self.norm: 4, self.chain: 3, self.table: 1,
         }  # fmt: skip
 
     def fill(self, length: int) -> None:
@@ -36,12 +47,17 @@ class Body:
     def _rows(self, most: int = 24) -> int:
         return min(most, self.rng.choice([1, 1, 2, 2, 3, 3, 4, 5, 7, 8, self.rng.randint(1, 24)]))
 
-    def _place(self, size: int, span: int, step: int = 1) -> int:
-        """A first address for `span` of `size`, often at an end."""
-        last = (size - span) // step
+    def _place(self, space: Space, span: int, step: int = 1) -> int:
+        """A first address for `span` words: often at an end, or where another instruction has just been."""
+        last = (self.sizes[space] - span) // step
         if last < 0:
             return 0
-        return step * self.rng.choice([0, last, *(self.rng.randint(0, last) for _ in range(6))])
+        recent = [address for address in self._recent[space] if address <= last * step]
+        if recent and self.rng.random() < 0.4:
+            return self.rng.choice(recent)
+        address = step * self.rng.choice([0, last, *(self.rng.randint(0, last) for _ in range(6))])
+        self._recent[space].append(address)
+        return address
 
     def _stride(self, natural: int) -> int:
         """Of reads: any. Below the natural one runs overlap."""
@@ -50,14 +66,14 @@ class Body:
     def _tensor(self, blocks: int, length: int, *, written: bool) -> tuple[int, int]:
         """Address and stride of a scratchpad tensor."""
         stride = length + self.rng.choice([0, 0, 1, 3]) if written else self._stride(length)
-        return self._place(self.words, (blocks - 1) * stride + length), stride
+        return self._place(Space.SCRATCHPAD, (blocks - 1) * stride + length), stride
 
     def _acc(self, m: int, tiles: int, *, written: bool) -> dict[str, int]:
         stride = m + self.rng.choice([0, 0, 0, 1, 5]) if written else self._stride(m)
-        return {"acc_address": self._place(self.config.acc_rows, (tiles - 1) * stride + m), "acc_stride": stride}
+        return {"acc_address": self._place(Space.ACCUMULATOR, (tiles - 1) * stride + m), "acc_stride": stride}
 
     def _stat(self, m: int) -> int:
-        return self._place(self.stat_rows, m)
+        return self._place(Space.STATISTICS, m)
 
     def _blocks(self, groups: int) -> int:
         return -(-groups * self.config.post.lanes // self.config.word_bytes)
@@ -88,7 +104,7 @@ class Body:
         return {
             "words": words, "segments": segments, "stride": stride,
             "sp_stride": (sp_stride := rng.choice([words, words, words + rng.randint(1, 7), rng.randint(0, words)])),
-            "address": self._place(self.words, (segments - 1) * sp_stride + words),
+            "address": self._place(Space.SCRATCHPAD, (segments - 1) * sp_stride + words),
         }  # fmt: skip
 
     def _span(self, transfer: dict[str, int]) -> int:
@@ -108,19 +124,19 @@ class Body:
     def store(self) -> bool:
         """STORE to the scratch window."""
         transfer = self._transfer()
-        offset = self._place(SCRATCH_BYTES, self._span(transfer), self.config.beat_bytes)
+        offset = self._place(Space.MEMORY, self._span(transfer), self.config.beat_bytes)
         return self.builder.add(Opcode.STORE, window=SCRATCH, offset=offset, **transfer)
 
     def copy_back(self) -> bool:
         """LOAD from the scratch window."""
         transfer = self._transfer()
-        offset = self._place(SCRATCH_BYTES, self._span(transfer), self.config.beat_bytes)
+        offset = self._place(Space.MEMORY, self._span(transfer), self.config.beat_bytes)
         return self.builder.add(Opcode.LOAD, window=SCRATCH, offset=offset, **transfer)
 
     def _parameters(self, data: np.ndarray) -> int | None:
         """Load parameters somewhere; their address."""
         words = round_up(len(data), self.config.beat_bytes) // self.config.word_bytes
-        address = self._place(self.words, words)
+        address = self._place(Space.SCRATCHPAD, words)
         return address if self.builder.load(address, data) else None
 
     # ARRAY
@@ -213,10 +229,19 @@ class Body:
 
     def _put_requant(self, fields: dict[str, int]) -> bool:
         out_address, out_stride = self._tensor(self._blocks(fields["groups"]), fields["m"], written=True)
-        activation = self.rng.choice(list(Activation)).value
+        activation = self.rng.choice(list(Activation))
+        if activation is Activation.TABLE and self.config.post.gelu == "ibert":
+            fields["constants"] = pack_constants(self._gelu())
         return self.builder.add(
-            Opcode.REQUANT, **fields, activation=activation, out_address=out_address, out_stride=out_stride
+            Opcode.REQUANT, **fields, activation=activation.value, out_address=out_address, out_stride=out_stride
         )
+
+    def _gelu(self) -> dict[str, int]:
+        """Constants of I-BERT's GELU for random scales, whose inputs reach from 0.5 to 60, and a random zero point."""
+        bits = self.config.post.table_bits
+        s_in = 2.0 ** self.rng.uniform(-bits, 7 - bits)
+        s_out = s_in * 2.0 ** (bits - 8 + self.rng.uniform(-2, 2))
+        return gelu_constants(s_in, s_out, self.rng.randint(-128, 127), bits)
 
     def residual(self) -> None:
         """RESIDUAL in one or several parts, with and without the accumulator."""
@@ -230,11 +255,7 @@ class Body:
         channels = sum(part["groups"] for part in parts) * lanes + rng.choice([0, 0, 0, rng.randint(1, lanes)])
         if channels > self.config.post.max_channels:
             return
-        inverse, inverse_shift = mean_constants(channels)
-        constants = {
-            "channels": channels, "inverse": inverse, "inverse_shift": inverse_shift,
-            "eps": rng.choice([0, 1, rng.getrandbits(30), (1 << 48) - 1]),
-        }  # fmt: skip
+        constants = self._layernorm(channels)
         for index, part in enumerate(parts):
             flags = {"no_acc": int(rng.random() < 0.3), "first": int(index == 0), "last": int(index == len(parts) - 1)}
             if not self._put_residual(part | constants | flags):
@@ -243,33 +264,62 @@ class Body:
                 others: list[Callable[..., object]] = [self.load, self.store, self.matmul, self.requant]
                 rng.choice(others)()
 
+    def _layernorm(self, channels: int) -> dict[str, int]:
+        """Constants of RESIDUAL for rows of `channels`."""
+        inverse, inverse_shift = mean_constants(channels)
+        eps = self.rng.choice([0, 1, self.rng.getrandbits(30), (1 << 48) - 1])
+        return {"channels": channels, "inverse": inverse, "inverse_shift": inverse_shift, "eps": eps}
+
     def _put_residual(self, fields: dict[str, int]) -> bool:
-        channels = fields["groups"] * self.config.post.lanes
-        address = None if fields["no_acc"] else self._parameters(self.builder.requant_data(channels))
-        if address is not None:
+        """RESIDUAL; with parameters of its own unless `fields` names some."""
+        if not fields["no_acc"] and "parameters" not in fields:
+            address = self._parameters(self.builder.requant_data(fields["groups"] * self.config.post.lanes))
+            if address is None:
+                return False
             fields["parameters"] = address
-        elif not fields["no_acc"]:
-            return False
         where, stride = self._tensor(self._blocks(fields["groups"]), 2 * fields["m"], written=False)
         return self.builder.add(Opcode.RESIDUAL, **fields, residual_address=where, residual_stride=stride)
 
     def norm(self) -> bool:
         """NORM with one or both outputs."""
-        rng, fields = self.rng, self._shape()
+        fields = self._shape()
         address = self._parameters(self.builder.norm_data(fields["groups"] * self.config.post.lanes))
-        if address is None:
-            return False
-        blocks, m = self._blocks(fields["groups"]), fields["m"]
+        return address is not None and self._put_norm(fields | {"parameters": address})
+
+    def _put_norm(self, fields: dict[str, int]) -> bool:
+        rng, blocks, m = self.rng, self._blocks(fields["groups"]), fields["m"]
         out8_address, out8_stride = self._tensor(blocks, m, written=True)
         out16_address, out16_stride = self._tensor(blocks, 2 * m, written=True)
         out8, out16 = rng.choice([(1, 0), (0, 1), (1, 1)])
         return self.builder.add(
-            Opcode.NORM, **fields, parameters=address, out8=out8, out16=out16, out8_address=out8_address,
+            Opcode.NORM, **fields, out8=out8, out16=out16, out8_address=out8_address,
             out8_stride=out8_stride, out16_address=out16_address, out16_stride=out16_stride,
             shift8=rng.choice([0, 12, 18, 22, 26]), shift16=rng.choice([0, 8, 12, 16, 63]),
         )  # fmt: skip
 
+    def chain(self) -> None:
+        """Small instructions on the same rows, one after another: only their units keep them apart, or their tokens."""
+        rng = self.rng
+        shape = self._shape(min(self.most_groups, rng.choice([1, 1, 2, self.tile_groups])), written=True)
+        shape["m"] = min(shape["m"], rng.randint(1, 3))
+        channels = shape["groups"] * self.config.post.lanes
+        requant = self._parameters(self.builder.requant_data(channels))
+        norm = self._parameters(self.builder.norm_data(channels))
+        if requant is None or norm is None:
+            return
+        matmul = {"acc_address": shape["acc_address"], "m": shape["m"], "stat_row": shape["stat_row"]}
+        whole = shape | self._layernorm(channels) | {"parameters": requant, "first": 1, "last": 1}
+        links: list[Callable[[], object]] = [
+            lambda: self._put_residual(whole | {"no_acc": rng.randint(0, 1)}),
+            lambda: self._put_norm(shape | {"parameters": norm}),
+            lambda: self._put_requant(shape | {"row_factor": 1}),
+            lambda: self._put_requant(shape | {"parameters": requant}),
+            lambda: self.matmul(**matmul),
+        ]
+        for link in rng.choices(links, [4, 2, 2, 1, 2], k=rng.randint(2, 6)):
+            link()
+
     def table(self) -> bool:
         """TABLE of whatever lies there."""
         words = -(-(1 << self.config.post.table_bits) // self.config.word_bytes)
-        return self.builder.add(Opcode.TABLE, parameters=self._place(self.words, words))
+        return self.builder.add(Opcode.TABLE, parameters=self._place(Space.SCRATCHPAD, words))

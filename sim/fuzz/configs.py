@@ -14,13 +14,13 @@ from celosia.hw.presets import PRESETS
 CONFIGS: dict[str, Config] = {
     # Everything as wide as everything else, but for the bus.
     "tiny": PRESETS["tiny"],
-    # More rows than columns: a scratchpad word serves several tiles; two beats a word, short bursts.
+    # More rows than columns: a scratchpad word serves several tiles; two beats a word, short bursts; I-BERT's kernels.
     "tall": Config(
         array=ArrayConfig(rows=8, columns=4),
         scratchpad=ScratchpadConfig(kib=16),
         accumulator=AccumulatorConfig(kib=8, banks=2, stat_rows=64),
         bus=BusConfig(bytes=4, burst=8, outstanding=4),
-        post=PostConfig(lanes=4, max_channels=1024),
+        post=PostConfig(lanes=4, max_channels=1024, table_bits=9, softmax="ibert", gelu="ibert"),
     ),
     # More columns than rows and lanes, a beat of eight words.
     "wide": Config(

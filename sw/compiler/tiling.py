@@ -3,8 +3,12 @@
 from dataclasses import dataclass
 
 from celosia.hw.config import Config
+from celosia.hw.numerics import ACC_BITS
 from celosia.sw.compiler.buffers import CompileError
 from celosia.sw.compiler.tensors import round_up
+
+_LARGEST_PRODUCT = 255 * 128
+"""Of a u8 or int8 activation and an int8 weight."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,9 @@ def choose(config: Config, tokens: int, hidden: int, heads: int, ffn: int) -> Ti
             f"a row of {widest} elements exceeds post.max_channels = {config.post.max_channels}: "
             f"sequence and hidden size may be at most that"
         )
+    longest = max(stream, keys, head * heads, round_up(ffn, step))
+    if longest * _LARGEST_PRODUCT >> ACC_BITS - 1:
+        raise CompileError(f"a sum of {longest} products does not fit an int{ACC_BITS} accumulator")
     chunk = max(step * step, config.scratchpad_words * config.word_bytes // 16)
     channels = step
     while channels * 2 * step <= chunk and channels * channels < 2 * chunk and channels < 4 * step:

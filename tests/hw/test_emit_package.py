@@ -129,6 +129,12 @@ def test_reference_lists_everything() -> None:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
 
 
+def test_the_documentation_holds_the_present_reference() -> None:
+    """docs/reference.md is what `celosia generate --preset transformer` writes."""
+    page = Path(__file__).parents[2] / "docs" / "reference.md"
+    assert page.read_text(encoding="utf-8") == markdown(PRESETS["transformer"])
+
+
 def test_package_is_whole(whole: Path) -> None:
     manifest = json.loads((whole / "manifest.json").read_text())
     assert {path.name for path in whole.iterdir()} == {"manifest.json", *manifest["files"]}

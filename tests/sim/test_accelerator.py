@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from celosia.hw.config import Config
+from celosia.hw.config import Config, PostConfig
 from celosia.hw.isa import Unit
 from celosia.hw.presets import PRESETS
 from celosia.hw.registers import Activity
@@ -27,12 +27,14 @@ SHAPES = {"small": (1, 32, 2, 64), "deep": (2, 24, 3, 40), "edge": (1, 64, 4, 12
 
 
 @cache
-def network(shape: str, tokens: int, table_bits: int):
+def network(shape: str, tokens: int, post: PostConfig):
     """A quantised random encoder and an input."""
     model = random_bert(*SHAPES[shape], seed=tokens)
     rng = np.random.default_rng(tokens)
     ids = [rng.integers(0, 1000, tokens).tolist() for _ in range(2)]
-    encoder = quantise(model, calibrate(model, ids), QuantiseOptions(table_bits=table_bits))
+    encoder = quantise(
+        model, calibrate(model, ids), QuantiseOptions(table_bits=post.table_bits, softmax=post.softmax, gelu=post.gelu)
+    )
     return encoder, quantise_embedding(encoder, embedding_sum(model, ids[:1]))[0]
 
 
@@ -48,7 +50,7 @@ def check_counters(program: Program, counters: Counters, functional: Counters) -
 
 def check(config: Config, shape: str, tokens: int, length: int | None, causal: bool, rtl: RtlDevice) -> Driver:
     """Run on both devices and compare; twice, as nothing that matters may stay from one run to the next."""
-    encoder, x = network(shape, tokens, config.post.table_bits)
+    encoder, x = network(shape, tokens, config.post)
     program = compile_encoder(config, encoder, tokens, length, causal)
     functional, driver = Driver(FunctionalDevice(config), program), Driver(rtl, program)
     golden = run_golden(encoder, x, length, causal)[: length or tokens]
@@ -106,7 +108,7 @@ def test_a_slower_memory_takes_longer() -> None:
 def test_a_wrong_byte_is_noticed() -> None:
     """Another weight, another memory: the comparison does not compare a thing with itself."""
     config = CONFIGS["tiny"]
-    encoder, x = network("small", 4, config.post.table_bits)
+    encoder, x = network("small", 4, config.post)
     program = compile_encoder(config, encoder, 4)
     functional, driver = Driver(FunctionalDevice(config), program), Driver(RtlDevice(config), program)
     expected = functional.run(x=x)["y"]

@@ -9,6 +9,7 @@ from celosia.hw.presets import PRESETS
 from celosia.sw.compiler.buffers import Allocator, CompileError
 from celosia.sw.compiler.compile import compile_encoder, encoder_macs
 from celosia.sw.compiler.program import ProgramError, parse
+from celosia.sw.compiler.tiling import choose
 from celosia.sw.model.bert import random_bert
 from celosia.sw.model.calibrate import calibrate
 from celosia.sw.model.encoder import quantise_embedding, run_golden
@@ -137,6 +138,14 @@ def test_too_long_a_sequence_names_the_limit():
         compile_encoder(PRESETS["tiny"], encoder, 2000)
     with pytest.raises(CompileError, match="does not fit twice into the accumulator"):
         compile_encoder(override(PRESETS["tiny"], ["accumulator.kib=1"]), encoder, 512)
+
+
+def test_sums_that_int32_cannot_hold_are_refused():
+    """65,793 products of 255 and -128 are the first that leave int32."""
+    assert -(2**31) <= 65_792 * 255 * -128 and 65_808 * 255 * -128 < -(2**31)
+    choose(PRESETS["transformer"], 8, 384, 12, 65_792)
+    with pytest.raises(CompileError, match="a sum of 65808 products does not fit an int32 accumulator"):
+        choose(PRESETS["transformer"], 8, 384, 12, 65_793)
 
 
 def test_wrong_table_width_is_named():
