@@ -142,7 +142,8 @@ def test_too_long_a_sequence_names_the_limit():
 
 def test_sums_that_int32_cannot_hold_are_refused():
     """65,793 products of 255 and -128 are the first that leave int32."""
-    assert -(2**31) <= 65_792 * 255 * -128 and 65_808 * 255 * -128 < -(2**31)
+    assert -(2**31) <= 65_792 * 255 * -128
+    assert 65_808 * 255 * -128 < -(2**31)
     choose(PRESETS["transformer"], 8, 384, 12, 65_792)
     with pytest.raises(CompileError, match="a sum of 65808 products does not fit an int32 accumulator"):
         choose(PRESETS["transformer"], 8, 384, 12, 65_793)
