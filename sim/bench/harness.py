@@ -188,7 +188,9 @@ def _build_icarus(text: str) -> Path:
 def _icarus_command(folder: Path) -> list[str]:
     import cocotb_tools.config
 
-    return ["vvp", "-M", str(cocotb_tools.config.libs_dir), "-m", "libcocotbvpi_icarus", str(folder / "dut.vvp")]
+    # The whole file name: by its stem, older releases look for another ending.
+    module = Path(cocotb_tools.config.libs_dir) / "libcocotbvpi_icarus.so"
+    return ["vvp", "-m", str(module), str(folder / "dut.vvp")]
 
 
 def _environment(module: str, test_filter: str | None, seed: int) -> dict[str, str]:
