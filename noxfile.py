@@ -72,7 +72,9 @@ def minimums(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def campaign(session: nox.Session) -> None:
-    """Measure and compare all workloads behind several memories (about an hour); arguments go to `celosia bench`."""
-    install(session)
+    """Measure and compare all workloads behind several memories, then fuzz; arguments go to `celosia bench`."""
+    install(session, "test")
     for memory in (("--latency", "0"), ("--latency", "20"), ("--latency", "200"), ("--stalls", "0.3", "--seed", "1")):
         session.run("celosia", "bench", "--preset", "transformer", *memory, *session.posargs)
+    # Many more random programs than the tests run.
+    session.run("pytest", "-n", "2", "tests/sim/test_fuzz.py", env={"CELOSIA_FUZZ": "1000"})

@@ -265,7 +265,7 @@ _RUN = (
         offset=0x30,
         access=Access.RO,
         text="Faulting address, low half. SEMAPHORE_OVERFLOW: the pair, giver * 4 + receiver. WATCHDOG: what unit i "
-        "does (`Activity`) in bits 4 * i ... 4 * i + 2. Illegal instructions have none.",
+        "does (`Activity`) in bits 4 * i ... 4 * i + 2. Illegal opcodes have none.",
     ),
     Register(name="TRAP_ADDRESS_HI", offset=0x34, access=Access.RO, text="Faulting address, high half."),
     Register(

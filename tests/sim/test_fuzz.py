@@ -1,5 +1,7 @@
 """Random programs of legal instructions: the RTL leaves every byte as the functional device does."""
 
+import os
+
 import pytest
 
 from celosia.hw.isa import Opcode
@@ -8,7 +10,8 @@ from celosia.sim.fuzz.configs import CONFIGS
 from celosia.sim.fuzz.runner import draft
 from celosia.sw.runtime import machine
 
-PROGRAMS = 16
+PROGRAMS = int(os.environ.get("CELOSIA_FUZZ", "16"))
+"""A campaign runs more."""
 
 
 @pytest.mark.parametrize("name", CONFIGS)
