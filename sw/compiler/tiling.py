@@ -1,6 +1,6 @@
 """Tile sizes for one encoder on one configuration."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from celosia.hw.config import Config
 from celosia.hw.numerics import ACC_BITS
@@ -92,7 +92,21 @@ def choose(config: Config, tokens: int, hidden: int, heads: int, ffn: int) -> Ti
     # room that lets units run ahead of one another.
     enough = 2 * config.array.rows * config.array.columns // config.bus.bytes
     rows = max([rows for rows in fitting if rows <= enough] or fitting[:1])
-    return Tiling(step, tokens, rows, max(rows, step), channels, outputs, head, heads, stream, round_up(ffn, step))
+    key_rows = max(rows, step)
+    return _balanced(
+        config, Tiling(step, tokens, rows, key_rows, channels, outputs, head, heads, stream, round_up(ffn, step))
+    )
+
+
+def _balanced(config: Config, tiling: Tiling) -> Tiling:
+    """Blocks of the same height where the last one would be short: few rows take the array as long as `columns` rows.
+
+    Tiles of K and V hold whole blocks and start at multiples of `step`: here one holds all rows, where it is small.
+    """
+    blocks = -(-tiling.tokens // tiling.rows)
+    even = replace(tiling, rows=-(-tiling.tokens // blocks), key_rows=tiling.keys)
+    small = even.keys * even.head_channels * 4 <= config.scratchpad_words * config.word_bytes
+    return even if even.rows < tiling.rows and small else tiling
 
 
 def _candidates(step: int, tokens: int) -> list[int]:

@@ -72,6 +72,15 @@ def test_other_kernels(kernels):
     check(override(PRESETS["tiny"], kernels), (32, 2, 64), 19, seed=3)
 
 
+@pytest.mark.parametrize("tokens", [17, 33, 57, 96, 127, 130, 200])
+def test_every_length_is_cut_without_a_short_rest(tokens):
+    """One head, so that it is quick. Blocks of at most 32 rows differ by less than there are blocks."""
+    config = PRESETS["transformer"]
+    driver = check(config, (64, 1, 64), tokens, seed=tokens)
+    heights = {one.m for one in driver.program.instructions if one.opcode is Opcode.MATMUL}
+    assert max(heights) - min(heights) < -(-tokens // 32)
+
+
 def test_causal_and_padding():
     check(PRESETS["tiny"], (32, 2, 64), 19, causal=True)
     check(PRESETS["tiny"], (32, 2, 64), 19, length=7)
