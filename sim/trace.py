@@ -6,8 +6,7 @@ from typing import Any
 from celosia.hw import isa
 from celosia.hw.interfaces import STALLS
 from celosia.hw.registers import Activity
-
-_NO_PC = 0xFFFFFFFF
+from celosia.sim.rtl.library import NO_PC
 
 
 def state_name(unit: isa.Unit, code: int) -> str:
@@ -58,7 +57,7 @@ def _close(event: Any, end: int, labels: list[str] | None, names: list[str] | No
         "ts": start,
         "dur": end - start,
     }
-    if pc != _NO_PC:
+    if pc != NO_PC:
         if names and pc < len(names) and names[pc] and event["code"] == Activity.BUSY.value:
             entry["name"] = names[pc]
         entry["args"] = {"pc": pc} | ({"instruction": labels[pc]} if labels and pc < len(labels) else {})

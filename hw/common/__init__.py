@@ -1,1 +1,1 @@
-"""Leaf components that know nothing of the accelerator: buffers, queues, delays, arbiters, memories."""
+"""Leaf components that know nothing of the accelerator: buffers, queues, arbiters, memories."""

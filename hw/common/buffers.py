@@ -1,4 +1,4 @@
-"""Stream buffers and delay lines."""
+"""Stream buffers and arbiters."""
 
 from amaranth.hdl import Cat, Module, Mux, Shape, Signal
 from amaranth.lib import fifo, stream, wiring
@@ -63,28 +63,6 @@ class Queue(wiring.Component):
             inner.r_en.eq(self.o.ready),
             self.level.eq(inner.level),
         ]
-        return m
-
-
-class Delay(wiring.Component):
-    """Delays `i` by `cycles` >= 0 cycles, every cycle or, with `enabled`, on cycles of `en`.
-
-    Ports: `i`, `o`: `shape`. `en`: advance (present always; tie to 1 when unused).
-    """
-
-    def __init__(self, shape, cycles: int) -> None:
-        self.shape, self.cycles = shape, cycles
-        super().__init__({"i": In(shape), "o": Out(shape), "en": In(1, init=1)})
-
-    def elaborate(self, platform) -> Module:
-        m = Module()
-        stage = self.i
-        for index in range(self.cycles):
-            following = Signal(self.shape, name=f"stage{index}", reset_less=False)
-            with m.If(self.en):
-                m.d.sync += following.eq(stage)
-            stage = following
-        m.d.comb += self.o.eq(stage)
         return m
 
 

@@ -25,6 +25,7 @@ from celosia.sim import toolchain
 
 TOP = "celosia"
 NO_PC = 0xFFFFFFFF
+"""`pc` of an event whose instruction is not known."""
 EVENT = np.dtype([("cycle", "<u8"), ("pc", "<u4"), ("unit", "u1"), ("code", "u1"), ("reserved", "<u2")])
 """A change of what a unit does."""
 

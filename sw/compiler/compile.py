@@ -7,8 +7,9 @@ from celosia.sw.compiler.builder import Builder
 from celosia.sw.compiler.codec import encode
 from celosia.sw.compiler.lower import EncoderLowering
 from celosia.sw.compiler.program import CONSTANTS, INPUTS, PROGRAM, SCRATCH, Program, assemble
+from celosia.sw.compiler.regions import space_sizes
 from celosia.sw.compiler.schedule import Scheduler
-from celosia.sw.compiler.sync import Space, synchronise
+from celosia.sw.compiler.sync import synchronise
 from celosia.sw.compiler.tensors import round_up
 from celosia.sw.compiler.tiling import choose
 from celosia.sw.model.quantised import QuantisedEncoder
@@ -42,15 +43,7 @@ def compile_encoder(
         tile.output = True
     scheduler = Scheduler(config, builder.steps)
     ops = scheduler.run()
-    synchronise(
-        ops,
-        {
-            Space.SCRATCHPAD: config.scratchpad_words,
-            Space.ACCUMULATOR: config.acc_rows,
-            Space.STATISTICS: config.accumulator.stat_rows,
-            Space.MEMORY: scheduler.scratch_bytes // config.beat_bytes,
-        },
-    )
+    synchronise(ops, space_sizes(config, scheduler.scratch_bytes))
     code = assemble(config, [encode(op.opcode, op.wait, op.signal, **op.fields) for op in ops] + [encode(Opcode.END)])
     constants = builder.constants.image()
     sizes = {PROGRAM: len(code), CONSTANTS: len(constants), INPUTS: end, SCRATCH: scheduler.scratch_bytes}

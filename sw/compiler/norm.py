@@ -1,6 +1,7 @@
 """Residual add and LayerNorm of one block of rows, tile by tile."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -52,6 +53,13 @@ class NormLowering:
             f"{self.name}.{kind}",
         )
 
+    @cached_property
+    def _affine(self) -> tuple[np.ndarray, np.ndarray]:
+        """Records of the int8 and of the int16 output, for all channels."""
+        norm, hidden = self.norm, self.builder.tiling.hidden
+        narrow, wide = norm_records(norm.gamma8, norm.beta8), norm_records(norm.gamma16, norm.beta16)
+        return pad(narrow, hidden, 0), pad(wide, hidden, 0)
+
     def _residual(self, block: int, column: int, acc: Buffer, stats: Buffer) -> Step:
         norm, tile = self.norm, self.residual.tiles[block, column]
         channels, target, fields = self._piece(block, column, acc, stats)
@@ -74,11 +82,9 @@ class NormLowering:
         return Step(Opcode.RESIDUAL, fields, reads, [target, stats.whole()], self.name)
 
     def _norm(self, block: int, column: int, acc: Buffer, stats: Buffer) -> Step:
-        norm, hidden = self.norm, self.builder.tiling.hidden
+        norm = self.norm
         channels, source, fields = self._piece(block, column, acc, stats)
-        narrow = pad(norm_records(norm.gamma8, norm.beta8), hidden, 0)
-        wide = pad(norm_records(norm.gamma16, norm.beta16), hidden, 0)
-        records = self._records("affine", channels, narrow, wide)
+        records = self._records("affine", channels, *self._affine)
         tile8, tile16 = self.out8.tiles[block, column], self.out16.tiles[block, column]
         fields |= {
             "out8": 1,
