@@ -1,6 +1,6 @@
 """The accelerator: units, memories and control, connected; and its outside with flat AXI names."""
 
-from amaranth.hdl import ClockDomain, ClockSignal, Module, ResetInserter, ResetSignal
+from amaranth.hdl import ClockDomain, ClockSignal, Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -9,6 +9,7 @@ from celosia.hw.array.unit import Array
 from celosia.hw.config import Config
 from celosia.hw.control.axilite import AxiLiteSignature
 from celosia.hw.control.layouts import PC_BITS
+from celosia.hw.control.run import RESET_CYCLES
 from celosia.hw.control.unit import Control
 from celosia.hw.dma.axi import axi_read, axi_write
 from celosia.hw.dma.load import Load
@@ -30,14 +31,16 @@ _OBSERVED = {
 class Core(wiring.Component):
     """Everything in one clock domain, with structured ports.
 
-    Ports: `s_axi`: registers; `read`, `write`: halves of the memory port; `interrupt`; `activity_<unit>`,
-    `pc_<unit>`: for traces. Soft reset resets all but the registers; memories keep their contents.
+    Ports: `reset`: everything; the domain has none of its own. `s_axi`: registers; `read`, `write`: halves of the
+    memory port; `interrupt`; `activity_<unit>`, `pc_<unit>`: for traces. Soft reset resets all but the registers;
+    memories keep their contents.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
         super().__init__(
             {
+                "reset": In(1),
                 "s_axi": In(AxiLiteSignature()),
                 "read": Out(axi_read(config)),
                 "write": Out(axi_write(config)),
@@ -49,7 +52,9 @@ class Core(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         config = self.config
-        m.submodules.control = control = Control(config)
+        control, arbiter = Control(config), ReadArbiter(config)
+        m.submodules.control = ResetInserter(self.reset)(control)
+        m.submodules.arbiter = ResetInserter(self.reset)(arbiter)
         units = {
             "load": Load(config),
             "array": Array(config),
@@ -58,9 +63,7 @@ class Core(wiring.Component):
             "scratchpad": Scratchpad(config),
             "accumulator": Accumulator(config, sum_bits(config.array.rows)),
         }
-        for name, unit in units.items():
-            m.submodules[name] = ResetInserter(control.core_reset)(unit)
-        m.submodules.arbiter = arbiter = ReadArbiter(config)
+        self._units(m, control, units)
         for name in UNIT_NAMES:
             connect(m, getattr(control, name), units[name].control)
         self._memories(m, **units)
@@ -69,6 +72,24 @@ class Core(wiring.Component):
         m.d.comb += self.interrupt.eq(control.interrupt)
         m.d.comb += [getattr(self, name).eq(getattr(control, name)) for name in _OBSERVED]
         return m
+
+    def _units(self, m: Module, control: Control, units: dict[str, wiring.Component]) -> None:
+        """Reset the units one after another, a cycle apart, each by a register of its own: the net of a reset then
+        spans a unit, not the chip. For some cycles all are reset together: nothing passes from one to the other.
+        """
+        held = Signal(RESET_CYCLES, init=-1)
+        with m.If(self.reset):
+            m.d.sync += held.eq(-1)
+        with m.Else():
+            m.d.sync += held.eq(held << 1)
+        before = held[-1] | control.core_reset
+        for name, unit in units.items():
+            reset = Signal(init=1, name=f"{name}_reset")
+            m.d.sync += reset.eq(before)
+            # On the bus nothing may be valid in a reset.
+            now = self.reset if name in ("load", "store") else 0
+            m.submodules[name] = ResetInserter(reset | now)(unit)
+            before = reset
 
     def _memories(
         self,
@@ -138,9 +159,9 @@ class Accelerator(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        m.domains.sync = ClockDomain()
-        m.d.comb += [ClockSignal().eq(self.aclk), ResetSignal().eq(~self.aresetn)]
+        m.domains.sync = ClockDomain(reset_less=True)
         m.submodules.core = core = Core(self.config)
+        m.d.comb += [ClockSignal().eq(self.aclk), core.reset.eq(~self.aresetn)]
         for port, (prefix, signature, flow) in self._ports.items():
             for name, member in signature.members.items():
                 inside, outside = getattr(getattr(core, port), name), getattr(self, f"{prefix}_{name}")

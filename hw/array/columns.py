@@ -6,9 +6,10 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from celosia.hw import isa
+from celosia.hw.array.loops import Asked, Loop
 from celosia.hw.array.payloads import WeightOrder, groups_of, parts_of
 from celosia.hw.config import Config
-from celosia.hw.interfaces import Fault, scratchpad_read
+from celosia.hw.interfaces import Fault
 
 _FIELDS = ("transposed", "b_address", "b_stride", "n_tiles", "k_tiles")
 _MATMUL = data.Layout.cast(isa.Matmul)
@@ -24,10 +25,11 @@ class WeightJob(data.StructLayout):
 class WeightSequencer(wiring.Component):
     """Loops over n tiles, k tiles, groups of columns and words of matmuls: one word a cycle, without a gap.
 
+    A word is worked out and checked in one cycle, and asked for from registers in the next.
     A tile is `columns` words with `transposed`; else `rows` words from each of `columns` / `rows` blocks, or part of
     `rows` words where a block serves `rows` / `columns` tiles.
-    Ports: `jobs`: matmuls. `address`: to the scratchpad; `orders`: one for each address, taken with it. `fault`: a word
-    beyond the scratchpad; nothing follows until reset.
+    Ports: `jobs`: matmuls. `o`, `begun`, `room`: to an `Asker`. `fault`: a word beyond the scratchpad; nothing follows
+    until reset.
     """
 
     def __init__(self, config: Config) -> None:
@@ -35,13 +37,14 @@ class WeightSequencer(wiring.Component):
         super().__init__(
             {
                 "jobs": In(stream.Signature(WeightJob())),
-                "address": scratchpad_read(config).members["address"],
-                "orders": Out(stream.Signature(WeightOrder(config))),
+                "o": Out(stream.Signature(Asked(config, WeightOrder(config)), always_ready=True)),
+                "begun": Out(1),
+                "room": In(1),
                 "fault": Out(stream.Signature(Fault, always_ready=True)),
             }
         )
         order = WeightOrder(config)
-        self.busy = Signal()
+        self.running = Signal()
         self.job = Signal(WeightJob(), reset_less=True)
         # One bit more than a field: a stride beyond the last legal address is seen before the next one is added.
         self.address_now = Signal(isa.SCRATCHPAD_ADDRESS_BITS + 1, reset_less=True)
@@ -52,40 +55,58 @@ class WeightSequencer(wiring.Component):
         self.index = Signal(order["index"].shape, reset_less=True)
         self.group = Signal(order["group"].shape, reset_less=True)
         self.part = Signal(order["part"].shape, reset_less=True)
-        self.k_left = Signal.like(self.job.k_tiles, reset_less=True)
-        self.n_left = Signal.like(self.job.n_tiles, reset_less=True)
+        self.k, self.n = Loop(len(self.job.k_tiles)), Loop(len(self.job.n_tiles))
         self.last_index, self.last_group, self.last_part = Signal(), Signal(), Signal()
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        fit, step, last = Signal(), Signal(), Signal()
+        move, last = self.begun, Signal()
         rows, columns = self.config.array.rows, self.config.array.columns
         m.d.comb += [
             self.last_index.eq(self.index == Mux(self.job.transposed, columns - 1, rows - 1)),
             self.last_group.eq(self.job.transposed | (self.group == groups_of(self.config) - 1)),
             self.last_part.eq(self.part == parts_of(self.config) - 1),
-            fit.eq(self.busy & ~self.fault.valid),
-            self.address.valid.eq(fit & self.orders.ready),
-            self.address.payload.eq(self.address_now),
-            self.orders.valid.eq(fit & self.address.ready),
-            self.orders.payload.transposed.eq(self.job.transposed),
-            self.orders.payload.index.eq(self.index),
-            self.orders.payload.group.eq(self.group),
-            self.orders.payload.part.eq(self.part),
-            self.orders.payload.last.eq(self.last_index & self.last_group),
-            step.eq(self.orders.valid & self.orders.ready),
-            last.eq(self.orders.payload.last & ~(self.k_left.any() | self.n_left.any())),
-            self.jobs.ready.eq(~self.busy | (step & last)),
-            self.fault.valid.eq(self.busy & (self.address_now >= self.config.scratchpad_words)),
-            self.fault.payload.code.eq(isa.Trap.SCRATCHPAD_RANGE),
-            self.fault.payload.address.eq(self.address_now),
+            last.eq(self.last_index & self.last_group & self.k.last & self.n.last),
+            self.jobs.ready.eq(~self.running | (move & last)),
         ]
+        self._send(m, move)
+        self._loops(m, move)
         with m.If(self.jobs.ready):
-            m.d.sync += self.busy.eq(self.jobs.valid)
+            m.d.sync += self.running.eq(self.jobs.valid)
             self._start(m)
-        with m.Elif(step):
+        with m.Elif(move):
             self._step(m)
         return m
+
+    def _send(self, m: Module, move: Signal) -> None:
+        """The registers behind: `move` when they take the word at which the loops stand."""
+        held, order, address = Signal(), self.o.payload.order, Signal.like(self.address_now)
+        m.d.sync += held.eq(move)
+        m.d.comb += [
+            move.eq(self.running & self.room & ~self.fault.valid),
+            self.o.valid.eq(held & ~self.fault.valid),
+            self.o.payload.address.eq(address),
+            self.fault.payload.code.eq(isa.Trap.SCRATCHPAD_RANGE),
+            self.fault.payload.address.eq(address),
+        ]
+        with m.If(move):
+            m.d.sync += [
+                address.eq(self.address_now),
+                self.fault.valid.eq(self.address_now >= self.config.scratchpad_words),
+                order.transposed.eq(self.job.transposed),
+                order.index.eq(self.index),
+                order.group.eq(self.group),
+                order.part.eq(self.part),
+                order.last.eq(self.last_index & self.last_group),
+            ]
+
+    def _loops(self, m: Module, move: Signal) -> None:
+        """K tiles within n tiles; a turn ends with a tile's last word."""
+        m.submodules.k, m.submodules.n = self.k, self.n
+        turn, job = move & self.last_index & self.last_group, self.jobs.payload
+        for loop, turns in ((self.k, job.k_tiles), (self.n, job.n_tiles)):
+            m.d.comb += [loop.start.eq(self.jobs.ready), loop.turns.eq(turns), loop.step.eq(turn)]
+            turn &= loop.last
 
     def _start(self, m: Module) -> None:
         job = self.jobs.payload
@@ -93,8 +114,6 @@ class WeightSequencer(wiring.Component):
             self.job.eq(job),
             *(base.eq(job.b_address) for base in (self.address_now, self.group_base, self.k_base, self.n_base)),
             *(count.eq(0) for count in (self.index, self.group, self.part)),
-            self.k_left.eq(job.k_tiles - 1),
-            self.n_left.eq(job.n_tiles - 1),
         ]
 
     def _step(self, m: Module) -> None:
@@ -112,13 +131,10 @@ class WeightSequencer(wiring.Component):
                 m.d.comb += base.eq(self.group_base + stride)
             with m.Else():
                 m.d.sync += self.k_base.eq(base)
-                with m.If(self.k_left.any()):
-                    m.d.sync += self.k_left.eq(self.k_left - 1)
+                with m.If(~self.k.last):
                     m.d.comb += base.eq(self.k_base + Mux(self.job.transposed, stride, config.array.rows))
                 with m.Else():
                     m.d.sync += [
-                        self.k_left.eq(self.job.k_tiles - 1),
-                        self.n_left.eq(self.n_left - 1),
                         self.n_base.eq(base),
                         self.part.eq(Mux(self.last_part, 0, self.part + 1)),
                     ]

@@ -6,9 +6,10 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for, ceil_log2
 
 from celosia.hw import isa
+from celosia.hw.array.loops import Asked, Loop
 from celosia.hw.array.payloads import RowOrder
 from celosia.hw.config import Config
-from celosia.hw.interfaces import Fault, scratchpad_read
+from celosia.hw.interfaces import Fault
 
 _FIELDS = (
     *("unsigned_a", "accumulate", "maxima", "maxima_init", "causal", "a_address", "a_stride", "acc_address"),
@@ -27,8 +28,9 @@ class RowJob(data.StructLayout):
 class RowSequencer(wiring.Component):
     """Loops over n tiles, k tiles and rows of matmuls: an address and an order for each row, one a cycle, no gap.
 
-    Ports: `jobs`: matmuls. `address`: to the scratchpad; `orders`: one for each address, taken with it. `busy`: in a
-    matmul. `fault`: a row beyond the scratchpad, the accumulator or the statistics; nothing follows until reset.
+    A row is worked out and checked in one cycle, and sent from registers in the next.
+    Ports: `jobs`: matmuls. `o`, `begun`, `room`: to an `Asker`. `busy`: in a matmul. `fault`: a row beyond the
+    scratchpad, the accumulator or the statistics; nothing follows until reset.
     """
 
     def __init__(self, config: Config) -> None:
@@ -36,13 +38,15 @@ class RowSequencer(wiring.Component):
         super().__init__(
             {
                 "jobs": In(stream.Signature(RowJob())),
-                "address": scratchpad_read(config).members["address"],
-                "orders": Out(stream.Signature(RowOrder(config))),
+                "o": Out(stream.Signature(Asked(config, RowOrder(config)), always_ready=True)),
+                "begun": Out(1),
+                "room": In(1),
                 "busy": Out(1),
                 "fault": Out(stream.Signature(Fault, always_ready=True)),
             }
         )
         columns = config.array.columns
+        self.running = Signal()
         # One bit more than a field: a stride beyond the last legal address is seen before the next one is added.
         self.job = Signal(RowJob(), reset_less=True)
         self.address_now = Signal(isa.SCRATCHPAD_ADDRESS_BITS + 1, reset_less=True)
@@ -55,32 +59,40 @@ class RowSequencer(wiring.Component):
         self.rest = Signal(signed(max(bits_for(-most), len(self.job.length) + 1)), reset_less=True)
         self.diagonal = Signal(signed(bits_for(-most - (1 << 16))), reset_less=True)
         self.diagonal_tile = Signal.like(self.diagonal, reset_less=True)
-        self.rows_left = Signal.like(self.job.m, reset_less=True)
-        self.k_left = Signal.like(self.job.k_tiles, reset_less=True)
-        self.n_left = Signal.like(self.job.n_tiles, reset_less=True)
+        self.rows, self.k, self.n = (Loop(len(self.job[name])) for name in ("m", "k_tiles", "n_tiles"))
         self.first_k = Signal(reset_less=True)
         self.first_n = Signal(reset_less=True)
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        fit, step, last = Signal(), Signal(), Signal()
+        move, last, held = self.begun, Signal(), Signal()
+        self._loops(m, move)
+        m.d.sync += held.eq(move)
         m.d.comb += [
-            fit.eq(self.busy & ~self.fault.valid),
-            self.address.valid.eq(fit & self.orders.ready),
-            self.address.payload.eq(self.address_now),
-            self.orders.valid.eq(fit & self.address.ready),
-            step.eq(self.orders.valid & self.orders.ready),
-            last.eq(~(self.rows_left.any() | self.k_left.any() | self.n_left.any())),
-            self.jobs.ready.eq(~self.busy | (step & last)),
+            move.eq(self.running & self.room & ~self.fault.valid),
+            self.o.valid.eq(held & ~self.fault.valid),
+            self.busy.eq(self.running | held),
+            last.eq(self.rows.last & self.k.last & self.n.last),
+            self.jobs.ready.eq(~self.running | (move & last)),
         ]
         with m.If(self.jobs.ready):
-            m.d.sync += self.busy.eq(self.jobs.valid)
+            m.d.sync += self.running.eq(self.jobs.valid)
             self._start(m)
-        with m.Elif(step):
+        with m.Elif(move):
             self._step(m)
-        self._check(m)
-        self._order(m, last)
+        with m.If(move):
+            m.d.sync += self.o.payload.address.eq(self.address_now)
+            self._check(m)
+            self._order(m, last)
         return m
+
+    def _loops(self, m: Module, move: Signal) -> None:
+        """N tiles outermost, rows innermost."""
+        m.submodules.rows, m.submodules.k, m.submodules.n = self.rows, self.k, self.n
+        turn, job = move, self.jobs.payload
+        for loop, turns in ((self.rows, job.m), (self.k, job.k_tiles), (self.n, job.n_tiles)):
+            m.d.comb += [loop.start.eq(self.jobs.ready), loop.turns.eq(turns), loop.step.eq(turn)]
+            turn &= loop.last
 
     def _start(self, m: Module) -> None:
         job = self.jobs.payload
@@ -94,9 +106,6 @@ class RowSequencer(wiring.Component):
             self.rest.eq(job.length),
             self.diagonal.eq(job.diagonal + 1),
             self.diagonal_tile.eq(job.diagonal + 1),
-            self.rows_left.eq(job.m - 1),
-            self.k_left.eq(job.k_tiles - 1),
-            self.n_left.eq(job.n_tiles - 1),
             self.first_k.eq(1),
             self.first_n.eq(1),
         ]
@@ -107,13 +116,12 @@ class RowSequencer(wiring.Component):
         block, acc_tile = Signal.like(self.block), Signal.like(self.acc_tile)
         diagonal_tile = Signal.like(self.diagonal)
         m.d.comb += [
-            block.eq(Mux(self.k_left.any(), self.block + self.job.a_stride, self.job.a_address)),
-            acc_tile.eq(Mux(self.k_left.any(), self.acc_tile, self.acc_tile + self.job.acc_stride)),
-            diagonal_tile.eq(Mux(self.k_left.any(), self.diagonal_tile, self.diagonal_tile - columns)),
+            block.eq(Mux(~self.k.last, self.block + self.job.a_stride, self.job.a_address)),
+            acc_tile.eq(Mux(~self.k.last, self.acc_tile, self.acc_tile + self.job.acc_stride)),
+            diagonal_tile.eq(Mux(~self.k.last, self.diagonal_tile, self.diagonal_tile - columns)),
         ]
-        with m.If(self.rows_left.any()):
+        with m.If(~self.rows.last):
             m.d.sync += [
-                self.rows_left.eq(self.rows_left - 1),
                 self.address_now.eq(self.address_now + 1),
                 self.acc_row.eq(self.acc_row + 1),
                 self.stat_row.eq(self.stat_row + 1),
@@ -121,7 +129,6 @@ class RowSequencer(wiring.Component):
             ]
         with m.Else():
             m.d.sync += [
-                self.rows_left.eq(self.job.m - 1),
                 self.address_now.eq(block),
                 self.block.eq(block),
                 self.acc_row.eq(acc_tile),
@@ -129,17 +136,10 @@ class RowSequencer(wiring.Component):
                 self.stat_row.eq(self.job.stat_row),
                 self.diagonal.eq(diagonal_tile),
                 self.diagonal_tile.eq(diagonal_tile),
-                self.first_k.eq(~self.k_left.any()),
+                self.first_k.eq(self.k.last),
             ]
-            with m.If(self.k_left.any()):
-                m.d.sync += self.k_left.eq(self.k_left - 1)
-            with m.Else():
-                m.d.sync += [
-                    self.k_left.eq(self.job.k_tiles - 1),
-                    self.n_left.eq(self.n_left - 1),
-                    self.first_n.eq(0),
-                    self.rest.eq(self.rest - columns),
-                ]
+            with m.If(self.k.last):
+                m.d.sync += [self.first_n.eq(0), self.rest.eq(self.rest - columns)]
 
     def _check(self, m: Module) -> None:
         config, fault = self.config, self.fault
@@ -153,19 +153,21 @@ class RowSequencer(wiring.Component):
             ),
         ]
         for bad, code, address in reversed(checks):
-            with m.If(self.busy & bad):
-                m.d.comb += [fault.valid.eq(1), fault.payload.code.eq(code), fault.payload.address.eq(address)]
+            with m.If(bad):
+                m.d.sync += [fault.valid.eq(1), fault.payload.code.eq(code), fault.payload.address.eq(address)]
 
     def _order(self, m: Module, last: Signal) -> None:
-        order, job = self.orders.payload, self.job
+        order, job = self.o.payload.order, self.job
         columns = self.config.array.columns
         by_length, by_diagonal = Signal(range(columns + 1)), Signal(range(columns + 1))
-        last_k = ~self.k_left.any()
+        last_k = self.k.last
         m.d.comb += [
             by_length.eq(self._clip(self.rest)),
             by_diagonal.eq(Mux(job.causal, self._clip(self.diagonal), columns)),
+        ]
+        m.d.sync += [
             order.unsigned_a.eq(job.unsigned_a),
-            order.last.eq(~self.rows_left.any()),
+            order.last.eq(self.rows.last),
             order.tag.address.eq(self.acc_row),
             order.tag.accumulate.eq(job.accumulate | ~self.first_k),
             order.tag.maxima.eq(job.maxima & last_k),

@@ -1,12 +1,13 @@
 """Runs matmul instructions: decodes, fetches ahead, launches."""
 
-from amaranth.hdl import Module
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from celosia.hw.array.columns import WeightJob, WeightSequencer
 from celosia.hw.array.decoder import Decoder
 from celosia.hw.array.launcher import Launcher
+from celosia.hw.array.loops import Asker
 from celosia.hw.array.payloads import Row, RowOrder, WeightOrder, Weights
 from celosia.hw.array.rows import RowJob, RowSequencer
 from celosia.hw.array.systolic import latency
@@ -21,7 +22,7 @@ _JOBS = 2
 
 def most_in_flight(config: Config) -> int:
     """Instructions at work at once: those being fetched, and one every four cycles in array and accumulator."""
-    return 2 * _JOBS + ROOM + (latency(config) + 16) // 4
+    return 2 * _JOBS + 2 * ROOM + Asker.ROOM + (latency(config) + 16) // 4
 
 
 class Sequencer(wiring.Component):
@@ -29,7 +30,7 @@ class Sequencer(wiring.Component):
 
     Ports: `control`: the unit side. `a`, `b`: read ports of the scratchpad. `activations`, `weights`: to the systolic
     array. `written`: from the accumulator.
-    Latency: the first word of weights is asked for two cycles after an instruction was taken. Throughput: a tile takes
+    Latency: the first word of weights is asked for five cycles after an instruction was taken. Throughput: a tile takes
     the larger of its rows and its words of weights. Errors: see `Decoder`, `RowSequencer`, `WeightSequencer`.
     """
 
@@ -53,23 +54,27 @@ class Sequencer(wiring.Component):
         m.submodules.weight_jobs = weight_jobs = Queue(WeightJob(), _JOBS)
         m.submodules.rows = rows = RowSequencer(self.config)
         m.submodules.columns = columns = WeightSequencer(self.config)
-        m.submodules.row_orders = row_orders = Queue(RowOrder(self.config), ROOM)
-        m.submodules.weight_orders = weight_orders = Queue(WeightOrder(self.config), ROOM)
+        m.submodules.row_orders = row_orders = Queue(RowOrder(self.config), ROOM, registered=True)
+        m.submodules.weight_orders = weight_orders = Queue(WeightOrder(self.config), ROOM, registered=True)
+        m.submodules.row_asker = row_asker = Asker(self.config, RowOrder(self.config))
+        m.submodules.weight_asker = weight_asker = Asker(self.config, WeightOrder(self.config))
         m.submodules.launcher = launcher = Launcher(self.config)
         for source, sink in (
             (flipped(self.control.instruction), decoder.instruction),
             (decoder.rows, row_jobs.i),
             (row_jobs.o, rows.jobs),
-            (rows.address, flipped(self.a.address)),
+            (rows.o, row_asker.i),
+            (row_asker.address, flipped(self.a.address)),
+            (row_asker.order, row_orders.i),
             (flipped(self.a.data), launcher.row_words),
-            (rows.orders, row_orders.i),
             (row_orders.o, launcher.row_orders),
             (rows.fault, decoder.row_fault),
             (decoder.weights, weight_jobs.i),
             (weight_jobs.o, columns.jobs),
-            (columns.address, flipped(self.b.address)),
+            (columns.o, weight_asker.i),
+            (weight_asker.address, flipped(self.b.address)),
+            (weight_asker.order, weight_orders.i),
             (flipped(self.b.data), launcher.weight_words),
-            (columns.orders, weight_orders.i),
             (weight_orders.o, launcher.weight_orders),
             (columns.fault, decoder.weight_fault),
             (launcher.activations, flipped(self.activations)),
@@ -78,10 +83,17 @@ class Sequencer(wiring.Component):
             (flipped(self.written), flipped(self.control.done)),
         ):
             connect(m, source, sink)
+        # An order is on its way for four cycles from sequencer to launcher.
+        passing = Signal(4)
+        m.d.sync += passing.eq(Cat(rows.busy, passing))
         m.d.comb += [
+            row_asker.begun.eq(rows.begun),
+            rows.room.eq(row_asker.room),
+            weight_asker.begun.eq(columns.begun),
+            columns.room.eq(weight_asker.room),
             decoder.done.eq(self.written.valid),
             self.control.busy.eq(decoder.busy),
-            launcher.pending.eq(row_jobs.o.valid | rows.busy | row_orders.o.valid),
+            launcher.pending.eq(row_jobs.o.valid | rows.busy | passing.any() | row_orders.o.valid),
             self.control.status.eq(launcher.status),
         ]
         return m

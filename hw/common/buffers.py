@@ -17,39 +17,45 @@ class SkidBuffer(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        spare, spare_valid = Signal(self.shape), Signal()
-        m.d.comb += self.i.ready.eq(~spare_valid)
+        word, spare = Signal(self.shape, reset_less=True), Signal(self.shape, reset_less=True)
+        spare_valid = Signal()
+        m.d.comb += [self.i.ready.eq(~spare_valid), self.o.payload.eq(word)]
         with m.If(self.o.ready | ~self.o.valid):
             m.d.sync += [self.o.valid.eq(self.i.valid | spare_valid), spare_valid.eq(0)]
             with m.If(spare_valid):
-                m.d.sync += self.o.payload.eq(spare)
+                m.d.sync += word.eq(spare)
             with m.Else():
-                m.d.sync += self.o.payload.eq(self.i.payload)
-        with m.Elif(self.i.valid & self.i.ready):
-            m.d.sync += [spare.eq(self.i.payload), spare_valid.eq(1)]
+                m.d.sync += word.eq(self.i.payload)
+        with m.Elif(self.i.valid):
+            m.d.sync += spare_valid.eq(1)
+        # Whether it is needed, or holds anything, is known too late.
+        with m.If(~spare_valid):
+            m.d.sync += spare.eq(self.i.payload)
         return m
 
 
 class Queue(wiring.Component):
     """First-in first-out buffer of `depth` >= 2 words: one word a cycle in and out, one cycle of latency.
 
-    Ports: `i`, `o`: streams of `shape`. `level`: words inside.
+    Two words are a skid buffer: `o` and `i.ready` come from registers. More are a memory, whose words come out through
+    its read multiplexer; `registered` puts a skid buffer behind it, for two more words and one more cycle of latency,
+    where much hangs on `o`.
+    Ports: `i`, `o`: streams of `shape`.
     """
 
-    def __init__(self, shape, depth: int) -> None:
+    def __init__(self, shape, depth: int, *, registered: bool = False) -> None:
         if depth < 2:
             raise ValueError(f"depth must be at least 2 for full rate, not {depth!r}")
-        self.shape, self.depth = shape, depth
-        super().__init__(
-            {
-                "i": In(stream.Signature(shape)),
-                "o": Out(stream.Signature(shape)),
-                "level": Out(range(depth + 1)),
-            }
-        )
+        self.shape, self.depth, self.registered = shape, depth, registered
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 
     def elaborate(self, platform) -> Module:
         m = Module()
+        if self.depth == 2:
+            m.submodules.pair = pair = SkidBuffer(self.shape)
+            wiring.connect(m, wiring.flipped(self.i), pair.i)
+            wiring.connect(m, pair.o, wiring.flipped(self.o))
+            return m
         width = Shape.cast(self.shape).width
         m.submodules.fifo = inner = fifo.SyncFIFO(width=width, depth=self.depth)
         word = Signal(width)
@@ -58,12 +64,19 @@ class Queue(wiring.Component):
             inner.w_en.eq(self.i.valid),
             self.i.ready.eq(inner.w_rdy),
             word.eq(inner.r_data),
-            self.o.payload.eq(word),
-            self.o.valid.eq(inner.r_rdy),
-            inner.r_en.eq(self.o.ready),
-            self.level.eq(inner.level),
         ]
+        out = self.o
+        if self.registered:
+            m.submodules.pair = pair = SkidBuffer(self.shape)
+            wiring.connect(m, pair.o, wiring.flipped(self.o))
+            out = pair.i
+        m.d.comb += [out.payload.eq(word), out.valid.eq(inner.r_rdy), inner.r_en.eq(out.ready)]
         return m
+
+
+def exceeds(left, right):
+    """Whether `left` > `right`, on a carry chain: as a comparison, synthesis tends to make it of lookup tables."""
+    return (right - left)[-1]
 
 
 class PriorityArbiter(wiring.Component):

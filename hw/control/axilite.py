@@ -47,7 +47,7 @@ class RegisterBusSignature(wiring.Signature):
 
     `write`: in this cycle bytes `strobe` of register `write_index` become those of `write_data`; `write_error`, in the
     same cycle: there is no such register. `read`: `read_data` and `read_error` belong to register `read_index` from the
-    next cycle until the next read.
+    second cycle after until the next read.
     """
 
     def __init__(self) -> None:
@@ -69,8 +69,8 @@ class RegisterBusSignature(wiring.Signature):
 class AxiLite(wiring.Component):
     """Turns AXI4-Lite transactions into register accesses. Address and data of a write may come in either order.
 
-    All outputs are registered. Two cycles from the request to the response; one write and one read every two cycles, at
-    the same time. An error of the register bus answers SLVERR.
+    All outputs are registered. Two cycles from a write to its response, three from a read; one write every two cycles
+    and one read every three, at the same time. An error of the register bus answers SLVERR.
 
     Ports: `s_axi`: the slave. `registers`: the bank.
     """
@@ -109,10 +109,10 @@ class AxiLite(wiring.Component):
 
     def _read(self, m: Module) -> None:
         axi, bus = self.s_axi, self.registers
-        held = Signal()
+        held, coming = Signal(), Signal()
         m.d.comb += [
             axi.arready.eq(~held),
-            bus.read.eq(held & (~axi.rvalid | axi.rready)),
+            bus.read.eq(held & ~coming & (~axi.rvalid | axi.rready)),
             axi.rdata.eq(bus.read_data),
             axi.rresp.eq(Mux(bus.read_error, _SLVERR, 0)),
         ]
@@ -121,4 +121,7 @@ class AxiLite(wiring.Component):
         with m.If(axi.rready):
             m.d.sync += axi.rvalid.eq(0)
         with m.If(bus.read):
-            m.d.sync += [held.eq(0), axi.rvalid.eq(1)]
+            m.d.sync += held.eq(0)
+        m.d.sync += coming.eq(bus.read)
+        with m.If(coming):
+            m.d.sync += axi.rvalid.eq(1)

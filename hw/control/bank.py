@@ -11,6 +11,9 @@ from celosia.hw.control.layouts import Cause, CountersSignature
 from celosia.hw.dma.windows import WindowsSignature
 from celosia.hw.registers import BY_NAME, COUNTERS, REGISTER_BYTES, REGISTERS, identity
 
+GROUP_BITS = 4
+"""Registers whose values are chosen from in one cycle: 2 to this power."""
+
 
 def register_width(config: Config, name: str) -> int:
     """Bits that a plain register keeps, of those that the host writes."""
@@ -154,9 +157,22 @@ class Bank(wiring.Component):
                 m.d.comb += bus.write_error.eq(0)
             with m.Default():
                 m.d.comb += bus.write_error.eq(1)
-        with m.If(bus.read), m.Switch(bus.read_index):
-            for register, index in zip(REGISTERS, indices, strict=True):
-                with m.Case(index):
-                    m.d.sync += [bus.read_data.eq(values[register.name]), bus.read_error.eq(0)]
-            with m.Default():
-                m.d.sync += [bus.read_data.eq(0), bus.read_error.eq(1)]
+        # Two multiplexers, one behind the other: within groups of registers, then among the groups.
+        low, high = bus.read_index[:GROUP_BITS], bus.read_index[GROUP_BITS:]
+        group, second = Signal.like(high), Signal()
+        m.d.sync += second.eq(bus.read)
+        with m.If(second):
+            m.d.sync += [bus.read_data.eq(0), bus.read_error.eq(1)]
+        with m.If(bus.read):
+            m.d.sync += group.eq(high)
+        for number in sorted({index >> GROUP_BITS for index in indices}):
+            word, error = Signal(REGISTER_BITS, name=f"group{number}"), Signal(name=f"group{number}_error")
+            with m.If(bus.read), m.Switch(low):
+                for register, index in zip(REGISTERS, indices, strict=True):
+                    if index >> GROUP_BITS == number:
+                        with m.Case(index % (1 << GROUP_BITS)):
+                            m.d.sync += [word.eq(values[register.name]), error.eq(0)]
+                with m.Default():
+                    m.d.sync += [word.eq(0), error.eq(1)]
+            with m.If(second & (group == number)):
+                m.d.sync += [bus.read_data.eq(word), bus.read_error.eq(error)]

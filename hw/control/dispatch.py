@@ -19,7 +19,7 @@ class Dispatch(wiring.Component):
 
     Ports: `i`: instructions. `load`, `array`, `post`, `store`: to the queues. `taken`: an instruction, or END, was
     dispatched in this cycle. `pc`: the next instruction. `ended`: END has been dispatched. `fault`: the next
-    instruction is illegal, or the program ends before it.
+    instruction is illegal, or the program ends before it; from the cycle after it came.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class Dispatch(wiring.Component):
             m.d.comb += [queue.payload.instruction.eq(fetched.instruction), queue.payload.pc.eq(fetched.pc)]
         with m.If(self.i.valid & ~self.ended):
             with m.If(fetched.past):
-                m.d.comb += self.fault.valid.eq(1)
+                m.d.sync += self.fault.valid.eq(1)
             with m.Else(), m.Switch(opcode.as_value()):
                 for unit, opcodes in OPCODES.items():
                     queue = getattr(self, unit.name.lower())
@@ -58,7 +58,7 @@ class Dispatch(wiring.Component):
                     m.d.comb += self.i.ready.eq(1)
                     m.d.sync += self.ended.eq(1)
                 with m.Default():
-                    m.d.comb += self.fault.valid.eq(1)
+                    m.d.sync += self.fault.valid.eq(1)
         with m.If(self.taken):
             m.d.sync += self.pc.eq(fetched.pc + 1)
         return m

@@ -5,12 +5,12 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw import isa
-from celosia.hw.common.buffers import Queue
+from celosia.hw.common.buffers import Queue, SkidBuffer
 from celosia.hw.config import Config
 from celosia.hw.control.dispatch import Dispatch
 from celosia.hw.control.fetch import Fetch
 from celosia.hw.control.issue import Issue
-from celosia.hw.control.layouts import PC_BITS, Cause, Queued
+from celosia.hw.control.layouts import PC_BITS, Cause, Fetched, Queued
 from celosia.hw.control.semaphores import Semaphores
 from celosia.hw.control.traps import Traps, Watchdog
 from celosia.hw.dma.axi import axi_read
@@ -24,14 +24,16 @@ UNIT_NAMES = tuple(unit.name.lower() for unit in isa.Unit)
 class Execution(wiring.Component):
     """Everything that belongs to one program: fetch, dispatch, queues, semaphores, traps. Reset it before each.
 
-    An instruction passes from the bus to its unit in two cycles; one a cycle when queues and tokens allow it. A token
-    given in a cycle is used in the next. From the cycle after a fault nothing new is offered to a unit.
+    An instruction passes from the bus to its unit in four cycles; one a cycle, and one to a unit every other
+    cycle, when queues and tokens allow it. A token
+    given in a cycle is used in the next. From the cycle after a fault (two after an overflow) nothing new is offered to
+    a unit.
 
     Ports: `go`: begin, with the program at byte `program` of the window `base`, `size`. `running`: watch for faults.
     `stop`: fetch nothing more. `watchdog`: its limit. `axi`: the program. `load`, `array`, `post`, `store`: the units;
     `activity[u]`: what they do. `missing[u]`: units for whose token the next instruction of unit u waits. `pc[u]`: what
     unit u started last. `dispatched`: an instruction was. `fetch_idle`: fetch is owed nothing. `empty`: END was
-    dispatched, no instruction waits or runs. `pending`: a fault has come, in this cycle or before; from the next,
+    dispatched, no instruction waited or ran in the cycle before. `trapped`: a fault has come before this cycle,
     `cause`. `expired`: the watchdog's pulse.
     """
 
@@ -54,7 +56,7 @@ class Execution(wiring.Component):
                 "dispatched": Out(1),
                 "fetch_idle": Out(1),
                 "empty": Out(1),
-                "pending": Out(1),
+                "trapped": Out(1),
                 "expired": Out(1),
                 "cause": Out(Cause),
             }
@@ -72,7 +74,9 @@ class Execution(wiring.Component):
         for cause, slot in zip(own, traps.causes[isa.UNITS :], strict=True):
             wiring.connect(m, cause, slot)
         wiring.connect(m, wiring.flipped(self.axi), fetch.axi)
-        wiring.connect(m, fetch.o, dispatch.i)
+        m.submodules.fetched = fetched = SkidBuffer(Fetched)
+        wiring.connect(m, fetch.o, fetched.i)
+        wiring.connect(m, fetched.o, dispatch.i)
         units = [getattr(self, name) for name in UNIT_NAMES]
         started = Cat(issue.started for issue in issues).any()
         working = Cat(unit.status == Status.BUSY for unit in units).any()
@@ -85,16 +89,17 @@ class Execution(wiring.Component):
             self.fetch_idle.eq(fetch.idle),
             self.dispatched.eq(dispatch.taken),
             watchdog.limit.eq(self.watchdog),
-            watchdog.enable.eq(self.running),
-            watchdog.progress.eq(started | working | fetch.beat | dispatch.taken),
             watchdog.pc.eq(dispatch.pc),
             self.expired.eq(watchdog.fault.valid),
             traps.enable.eq(self.running),
-            self.pending.eq(traps.pending),
+            self.trapped.eq(traps.trapped),
             self.cause.eq(traps.cause),
-            self.empty.eq(
-                dispatch.ended & ~Cat(issue.i.valid for issue in issues).any() & ~Cat(unit.busy for unit in units).any()
-            ),
+        ]
+        waits, busy = Cat(issue.waits for issue in issues).any(), Cat(unit.busy for unit in units).any()
+        m.d.sync += [
+            self.empty.eq(dispatch.ended & ~waits & ~busy),
+            watchdog.enable.eq(self.running),
+            watchdog.progress.eq(started | working | fetch.beat | dispatch.taken),
         ]
         m.d.comb += [slot.eq(activity) for slot, activity in zip(watchdog.activity, self.activity, strict=True)]
         return m

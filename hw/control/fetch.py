@@ -1,6 +1,6 @@
 """Program fetch."""
 
-from amaranth.hdl import Cat, Const, Module, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -121,8 +121,7 @@ class Program(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         header, fetched = isa.Header(self.i.payload), self.o.payload
-        count = Signal(PC_BITS + 1)
-        pc = Signal(PC_BITS + 1)
+        count, pc, left, past = Signal(PC_BITS + 1), Signal(PC_BITS + 1), Signal(PC_BITS + 1), Signal()
         good = Signal()
         m.d.comb += [
             good.eq(
@@ -131,7 +130,7 @@ class Program(wiring.Component):
             self.limit.eq(self._beats(1)),
             fetched.instruction.eq(self.i.payload),
             fetched.pc.eq(pc),
-            fetched.past.eq(pc == count),
+            fetched.past.eq(past),
             self.fault.payload.code.eq(isa.Trap.BAD_HEADER),
         ]
         with m.FSM():
@@ -139,9 +138,8 @@ class Program(wiring.Component):
                 with m.If(good):
                     # More instructions than a window holds: the limit is then beyond any window.
                     most = 1 << PC_BITS
-                    m.d.sync += count.eq(header.instructions)
-                    with m.If(header.instructions > most):
-                        m.d.sync += count.eq(most)
+                    number = Mux(header.instructions > most, most, header.instructions)
+                    m.d.sync += [count.eq(number), left.eq(number), past.eq(header.instructions == 0)]
                     m.d.comb += self.i.ready.eq(1)
                     m.next = "RUN"
                 with m.Else():
@@ -153,7 +151,7 @@ class Program(wiring.Component):
                     self.i.ready.eq(self.o.ready & ~fetched.past),
                 ]
                 with m.If(self.o.valid & self.o.ready & ~fetched.past):
-                    m.d.sync += pc.eq(pc + 1)
+                    m.d.sync += [pc.eq(pc + 1), left.eq(left - 1), past.eq(left == 1)]
         return m
 
     def _beats(self, records: Value | int) -> Value | int:
@@ -170,7 +168,7 @@ class Fetch(wiring.Component):
 
     Ports: `go`: read the program at byte `program` of the window `base`, `size`. `stop`: ask for nothing more. `axi`:
     the read half; it never holds up data. `o`: instructions. `idle`: nothing is owed by the bus. `beat`: a beat came.
-    `fault`: the first fault, valid for a cycle or for good.
+    `fault`: the first fault, a cycle later, valid for a cycle or for good.
     """
 
     def __init__(self, config: Config) -> None:
@@ -192,6 +190,7 @@ class Fetch(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
+        program_address = Signal.like(self.base)
         m.submodules.requests = requests = Requests(self.config)
         m.submodules.reader = reader = Reader(self.config)
         m.submodules.resize = resize = Resize(8 * self.config.bus.bytes, isa.INSTRUCTION_BITS)
@@ -212,13 +211,15 @@ class Fetch(wiring.Component):
             self.idle.eq(reader.idle),
             self.beat.eq(reader.beat),
         ]
+        m.d.sync += program_address.eq(self.base + self.program)
         self._fault(m, [reader.fault, program.fault, requests.fault])
         with m.If(~reader.fault.valid & program.fault.valid):
-            m.d.comb += self.fault.payload.address.eq(self.base + self.program)
+            m.d.sync += self.fault.payload.address.eq(program_address)
         return m
 
     def _fault(self, m: Module, causes: list) -> None:
         # The last assignment holds: a bus error comes before what it makes of the header.
+        m.d.sync += self.fault.valid.eq(Cat(cause.valid for cause in causes).any())
         for cause in reversed(causes):
             with m.If(cause.valid):
-                m.d.comb += [self.fault.valid.eq(1), self.fault.payload.eq(cause.payload)]
+                m.d.sync += self.fault.payload.eq(cause.payload)

@@ -9,14 +9,15 @@ from celosia.hw.control.layouts import PC_BITS, Queued
 
 
 class Issue(wiring.Component):
-    """Offers the head of a unit's queue to the unit once all of its tokens are there, and takes them all when the unit
-    takes it.
+    """Takes the head of a unit's queue, offers it to the unit once all of its tokens are there, and takes them all when
+    the unit takes it.
 
-    No latency, one instruction a cycle. What has been offered stays offered under `freeze`: a stream's valid does not
-    fall.
+    One cycle of latency, one instruction every other cycle. What has been offered stays offered under `freeze`: a
+    stream's valid does not fall.
 
     Ports: `i`: the queue. `o`: the unit's instruction stream. `available`: units whose token is there; `take`: units
-    whose token is taken in this cycle. `missing`: units for whose token the head waits. `freeze`: offer nothing new.
+    whose token is taken in this cycle. `missing`: units for whose token it waits. `freeze`: offer nothing new. `waits`:
+    an instruction waits here or in the queue.
     `started`: an instruction went to the unit. `pc`: the one that did so last.
     """
 
@@ -29,6 +30,7 @@ class Issue(wiring.Component):
                 "take": Out(isa.UNITS),
                 "missing": Out(isa.UNITS),
                 "freeze": In(1),
+                "waits": Out(1),
                 "started": Out(1),
                 "pc": Out(PC_BITS),
             }
@@ -36,17 +38,22 @@ class Issue(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        head = isa.Head(self.i.payload.instruction[: isa.Head.as_shape().size])
-        offered = Signal()
+        # `vacant` is `~holds`, of its own because each bit of `held` hangs on it.
+        held, offered = Signal.like(self.i.payload, reset_less=True), Signal()
+        holds, vacant = Signal(), Signal(init=1)
+        head = isa.Head(held.instruction[: isa.Head.as_shape().size])
         m.d.comb += [
-            self.missing.eq(Mux(self.i.valid, head.wait & ~self.available, 0)),
-            self.o.payload.eq(self.i.payload.instruction),
-            self.o.valid.eq(self.i.valid & ~self.missing.any() & (~self.freeze | offered)),
+            self.missing.eq(Mux(holds, head.wait & ~self.available, 0)),
+            self.o.payload.eq(held.instruction),
+            self.o.valid.eq(holds & ~self.missing.any() & (~self.freeze | offered)),
             self.started.eq(self.o.valid & self.o.ready),
-            self.i.ready.eq(self.started),
+            self.i.ready.eq(vacant),
+            self.waits.eq(holds | self.i.valid),
             self.take.eq(Mux(self.started, head.wait, 0)),
         ]
         m.d.sync += offered.eq(self.o.valid & ~self.o.ready)
+        with m.If(self.i.ready):
+            m.d.sync += [held.eq(self.i.payload), holds.eq(self.i.valid), vacant.eq(~self.i.valid)]
         with m.If(self.started):
-            m.d.sync += self.pc.eq(self.i.payload.pc)
+            m.d.sync += [holds.eq(0), vacant.eq(1), self.pc.eq(held.pc)]
         return m

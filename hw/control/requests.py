@@ -45,7 +45,7 @@ def request_layout(config: Config) -> data.StructLayout:
 class Requests(wiring.Component):
     """Plans the bursts of a program: in order, each up to a multiple of the burst size, so that none crosses 4 KiB.
 
-    Three cycles a burst. Each is checked against the window before it leaves; one that does not fit is a fault, and the
+    Four cycles a burst. Each is checked against the window before it leaves; one that does not fit is a fault, and the
     last.
 
     Ports: `go`: a program starts at byte `program` of the window `base`, `size`. `limit`: beats of the program that may
@@ -79,10 +79,10 @@ class Requests(wiring.Component):
         asked, offset, end, left, whole = (Signal(width, name=n) for n in ("asked", "offset", "end", "left", "whole"))
         m.d.comb += [
             start.eq(self.base + self.program),
-            left.eq(self.limit - asked),
             whole.eq(most - request.address[: exact_log2(most)]),
             end.eq(offset + request.beats),
         ]
+        m.d.sync += left.eq(self.limit - asked)
         with m.FSM():
             with m.State("IDLE"), m.If(self.go):
                 m.d.sync += [request.address.eq(start[shift:]), offset.eq(self.program[shift:]), asked.eq(0)]
@@ -106,7 +106,9 @@ class Requests(wiring.Component):
                 with m.If(self.o.ready):
                     m.d.sync += [request.address.eq(request.address + request.beats), offset.eq(end)]
                     m.d.sync += asked.eq(asked + request.beats)
-                    m.next = "CHOOSE"
+                    m.next = "COUNT"
+            with m.State("COUNT"):
+                m.next = "CHOOSE"
             with m.State("FAULT"):
                 m.d.comb += self.fault.valid.eq(1)
         m.d.comb += [

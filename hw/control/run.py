@@ -7,14 +7,14 @@ from amaranth.lib.wiring import In, Out
 SETTLE_CYCLES = 4
 """Cycles for which a condition must hold before it is believed: what a unit takes in one cycle shows as busy in the
 next."""
-RESET_CYCLES = 4
-"""Length of a core reset."""
+RESET_CYCLES = 8
+"""Length of a core reset: longer than the way of a reset through the units (`celosia.hw.top`)."""
 
 
 class Run(wiring.Component):
     """Takes a run from its start to its end.
 
-    A run starts two cycles after `start`, after a core reset if the last one was trapped. It ends when everything is
+    A run starts three cycles after `start`, after a core reset if the last one was trapped. It ends when everything is
     `finished`, or after a trap when the bus has drained or the watchdog expired once more, so that a dead bus cannot
     hide a trap. A soft reset waits for the bus to drain in any case: to break off a burst would break the bus.
 
@@ -42,8 +42,13 @@ class Run(wiring.Component):
         with m.Elif(~settled):
             m.d.sync += steps.eq(steps + 1)
         m.d.comb += [condition.eq(self.drained), settled.eq(condition & (steps == SETTLE_CYCLES - 1))]
-        m.d.comb += [self.clear.eq(self.cleared | self.core_reset), self.quiesce.eq(self.core_reset)]
-        m.d.sync += self.go.eq(self.cleared)
+        self.stand_still, fresh = Signal(), Signal()
+        m.d.sync += [
+            self.quiesce.eq(self.stand_still),
+            self.clear.eq(self.cleared | self.core_reset),
+            fresh.eq(self.cleared),
+        ]
+        m.d.sync += self.go.eq(fresh)
         with m.FSM() as fsm:
             self._run(m, condition, settled)
             self._reset(m, settled)
@@ -62,7 +67,8 @@ class Run(wiring.Component):
             m.d.comb += self.cleared.eq(1)
             m.next = "RUN"
         with m.State("RUN"):
-            m.d.comb += [self.running.eq(1), condition.eq(self.finished & ~self.trap)]
+            # The end of the run before still shows while everything is reset.
+            m.d.comb += [self.running.eq(1), condition.eq(self.finished & ~self.trap & ~self.clear)]
             with m.If(self.soft_reset):
                 m.next = "STOP"
             with m.Elif(self.trap):
@@ -71,7 +77,7 @@ class Run(wiring.Component):
                 m.d.comb += self.ended.eq(1)
                 m.next = "IDLE"
         with m.State("DRAIN"):
-            m.d.comb += [self.running.eq(1), self.quiesce.eq(1), self.trapped.eq(1)]
+            m.d.comb += [self.running.eq(1), self.stand_still.eq(1), self.trapped.eq(1)]
             with m.If(self.soft_reset):
                 m.next = "STOP"
             with m.Elif(settled | self.expired):
@@ -81,20 +87,20 @@ class Run(wiring.Component):
     def _reset(self, m: Module, settled: Signal) -> None:
         cycles = Signal(range(RESET_CYCLES))
         with m.State("TRAPPED"):
-            m.d.comb += [self.idle.eq(1), self.quiesce.eq(1)]
+            m.d.comb += [self.idle.eq(1), self.stand_still.eq(1)]
             with m.If(self.soft_reset | self.start):
                 m.next = "STOP"
         with m.State("STOP"):
-            m.d.comb += self.quiesce.eq(1)
+            m.d.comb += self.stand_still.eq(1)
             with m.If(settled):
                 m.next = "RESET"
         with m.State("RESET"):
-            m.d.comb += self.quiesce.eq(1)
+            m.d.comb += self.stand_still.eq(1)
             m.d.sync += cycles.eq(cycles + 1)
             with m.If(cycles == RESET_CYCLES - 1):
                 m.d.comb += self.reset_done.eq(1)
                 m.next = "SETTLE"
         # The registered core reset ends here.
         with m.State("SETTLE"):
-            m.d.comb += self.quiesce.eq(1)
+            m.d.comb += self.stand_still.eq(1)
             m.next = "IDLE"

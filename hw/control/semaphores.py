@@ -15,7 +15,7 @@ class Semaphore(wiring.Component):
     """One counter of tokens. A token given in a cycle may be taken from the next on.
 
     Ports: `give`, `take`: one token each; never take without `available`. `overflow`: a token was given to a full
-    counter and lost.
+    counter and lost, in the cycle before.
     """
 
     def __init__(self) -> None:
@@ -24,11 +24,13 @@ class Semaphore(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         count = Signal(COUNT_BITS)
-        m.d.comb += [self.available.eq(count != 0), self.overflow.eq(self.give & ~self.take & count.all())]
-        with m.If(self.give & ~self.take & ~self.overflow):
-            m.d.sync += count.eq(count + 1)
+        full = Signal()
+        m.d.comb += full.eq(count.all())
+        m.d.sync += self.overflow.eq(self.give & ~self.take & full)
+        with m.If(self.give & ~self.take):
+            m.d.sync += [count.eq(count + ~full), self.available.eq(1)]
         with m.Elif(self.take & ~self.give):
-            m.d.sync += count.eq(count - 1)
+            m.d.sync += [count.eq(count - 1), self.available.eq(count != 1)]
         return m
 
 

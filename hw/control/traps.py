@@ -12,8 +12,8 @@ from celosia.hw.registers import Activity
 class Traps(wiring.Component):
     """Records the first cause; of several in one cycle the lowest. Reset it before a program.
 
-    Ports: `causes`: who may report one. `enable`: record. `pending`: a cause has come, in this cycle or before.
-    `trapped`: likewise, from the cycle after; then `cause` is the record.
+    Ports: `causes`: who may report one. `enable`: record. `trapped`: from the cycle after a cause has come; then
+    `cause` is the record.
     """
 
     def __init__(self, causes: int) -> None:
@@ -21,7 +21,6 @@ class Traps(wiring.Component):
             {
                 "causes": In(stream.Signature(Cause, always_ready=True)).array(causes),
                 "enable": In(1),
-                "pending": Out(1),
                 "trapped": Out(1),
                 "cause": Out(Cause),
             }
@@ -34,8 +33,7 @@ class Traps(wiring.Component):
         for cause in reversed(self.causes):
             with m.If(cause.valid):
                 m.d.comb += first.eq(cause.payload)
-        m.d.comb += self.pending.eq(self.trapped | (self.enable & Cat(cause.valid for cause in self.causes).any()))
-        with m.If(self.pending & ~self.trapped):
+        with m.If(self.enable & ~self.trapped & Cat(cause.valid for cause in self.causes).any()):
             m.d.sync += [self.trapped.eq(1), self.cause.eq(first)]
         return m
 

@@ -21,9 +21,9 @@ from celosia.hw.registers import Activity
 class Control(wiring.Component):
     """Runs programs for the host: registers, execution, counters, interrupt.
 
-    Register accesses take two cycles. `quiesce` follows a fault by one cycle; a run ends 4 cycles after everything
-    stands still. `core_reset` lasts 4 cycles and comes only when `load_idle`, `store_idle` and fetch owe the bus
-    nothing.
+    Register writes take two cycles, reads three. `quiesce` follows a fault by three cycles; a run ends 5 cycles after
+    everything stands still. `core_reset` lasts 8 cycles and comes only when `load_idle`, `store_idle` and fetch owe the
+    bus nothing.
 
     Ports: `s_axi`: registers. `fetch`: reads the program. `load`, `array`, `post`, `store`: the units. `windows`: the
     memory windows. `quiesce`: start no new bursts. `load_idle`, `store_idle`: no burst is outstanding, no request
@@ -74,7 +74,7 @@ class Control(wiring.Component):
             drained.eq(self.load_idle & self.store_idle & execution.fetch_idle),
             run.start.eq(bank.start),
             run.soft_reset.eq(bank.soft_reset),
-            run.trap.eq(execution.pending),
+            run.trap.eq(execution.trapped),
             run.finished.eq(execution.empty & drained),
             run.drained.eq(drained),
             run.expired.eq(execution.expired),

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from celosia.hw import isa
+from celosia.hw.common.buffers import exceeds
 from celosia.hw.config import Config
 from celosia.hw.dma.layouts import Plan, count_bits
 from celosia.hw.dma.windows import WindowsSignature
@@ -19,7 +20,7 @@ class Decode(wiring.Component):
     `config.beat_bytes`, or a base of no multiple of the bus), SCRATCHPAD_RANGE (more words than the scratchpad has).
     A window that does not exist has no bytes.
 
-    Ports: `i`: instructions. `windows`. `o`: plans. One instruction a cycle, one cycle of latency.
+    Ports: `i`: instructions. `windows`. `o`: plans. One instruction every three cycles, two cycles of latency.
     """
 
     def __init__(self, config: Config, opcode: isa.Opcode) -> None:
@@ -34,13 +35,15 @@ class Decode(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        held = Signal(isa.Transfer)
-        m.d.comb += self.i.ready.eq(self.o.ready | ~self.o.valid)
-        with m.If(self.i.ready):
-            m.d.sync += self.o.valid.eq(self.i.valid)
-            # Not loaded without an instruction: nothing toggles, and simulation is faster for it.
-            with m.If(self.i.valid):
-                m.d.sync += held.eq(self.i.payload)
+        held, busy = Signal(isa.Transfer, reset_less=True), Signal()
+        m.d.comb += self.i.ready.eq(~busy)
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += [busy.eq(0), self.o.valid.eq(0)]
+        with m.Elif(busy):
+            m.d.sync += self.o.valid.eq(1)
+        # Not loaded without an instruction: nothing toggles, and simulation is faster for it.
+        with m.Elif(self.i.valid):
+            m.d.sync += [busy.eq(1), held.eq(self.i.payload)]
         plan = self.o.payload
         m.d.comb += [
             plan.offset.eq(held.offset),
@@ -49,28 +52,40 @@ class Decode(wiring.Component):
             plan.sp_stride.eq(held.sp_stride),
             plan.mask.eq(held.head.signal),
         ]
-        base = self._window(m, held)
-        self._check(m, held, base, self._merge(m, held))
+        self._window(m, held)
+        self._check(m, held, self._merge(m, held))
         return m
 
-    def _window(self, m: Module, held) -> Signal:
-        """Base and size of the plan; returns the base."""
-        plan, base = self.o.payload, Signal(self.config.bus.address_bits)
-        m.d.comb += plan.base.eq(base)
+    def _window(self, m: Module, held) -> None:
+        """Base of the plan's window, and its size within the address space."""
+        plan, base = self.o.payload, Signal(self.config.bus.address_bits, reset_less=True)
+        size = Signal(32, reset_less=True)
         with m.Switch(held.window):
             for index in range(isa.WINDOWS):
                 with m.Case(index):
-                    m.d.comb += [base.eq(self.windows.base[index]), plan.size.eq(self.windows.size[index])]
-        return base
+                    m.d.sync += [base.eq(self.windows.base[index]), size.eq(self.windows.size[index])]
+            with m.Default():
+                m.d.sync += [base.eq(0), size.eq(0)]
+        rest = Signal(len(base) + 1)
+        m.d.comb += [
+            plan.base.eq(base),
+            rest.eq((1 << len(base)) - base),
+            plan.size.eq(Mux(exceeds(size, rest), rest, size)),
+        ]
 
     def _merge(self, m: Module, held) -> Signal:
-        """Words and segments of the plan; returns whether the words are more than the scratchpad's."""
+        """Words and segments of the plan, a cycle after `held`; returns whether the words are more than the
+        scratchpad's."""
         plan, bits = self.o.payload, min(16, count_bits(self.config))
-        touch, total, large = Signal(), Signal(2 * bits), Signal()
+        total, large = Signal(2 * bits), Signal()
+        touch, product = Signal(reset_less=True), Signal(2 * bits, reset_less=True)
         word_shift = exact_log2(self.config.word_bytes)
-        m.d.comb += [
+        m.d.sync += [
             touch.eq((held.stride == held.words << word_shift) & (held.sp_stride == held.words)),
-            total.eq(held.words[:bits] * Mux(touch, held.segments[:bits], 1)),
+            product.eq(held.words[:bits] * held.segments[:bits]),
+        ]
+        m.d.comb += [
+            total.eq(Mux(touch, product, held.words[:bits])),
             large.eq(total > self.config.scratchpad_words),
             plan.words.eq(total),
             plan.segments.eq(Mux(touch, 1, held.segments)),
@@ -80,8 +95,8 @@ class Decode(wiring.Component):
                 m.d.comb += large.eq(1)
         return large
 
-    def _check(self, m: Module, held, base: Signal, large: Signal) -> None:
-        code, config = self.o.payload.code, self.config
+    def _check(self, m: Module, held, large: Signal) -> None:
+        base, code, config = self.o.payload.base, self.o.payload.code, self.config
         step_bits, bus_bits = exact_log2(config.beat_bytes), exact_log2(config.bus.bytes)
         odd = (held.offset | held.stride)[:step_bits].any() | base[:bus_bits].any()
         if config.beat_bytes > config.word_bytes:

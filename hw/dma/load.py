@@ -20,7 +20,7 @@ class Load(wiring.Component):
     """Executes `isa.Transfer` with opcode LOAD.
 
     Requests run ahead of data, over instructions, by up to `config.bus.outstanding` bursts. Throughput: a beat or a
-    word a cycle, whichever is the smaller, without gaps between bursts, segments and instructions; ARVALID rises five
+    word a cycle, whichever is the smaller, without gaps between bursts, segments and instructions; ARVALID rises six
     cycles after an instruction is taken. Segments that touch on both sides travel as one.
 
     Faults: ILLEGAL_INSTRUCTION, MISALIGNED, SCRATCHPAD_RANGE, MEMORY_WINDOW (`Decode`, `Segments`) before a request
@@ -69,8 +69,10 @@ class Load(wiring.Component):
         connect(m, master.fault, fault.a)
         connect(m, planner.fault, fault.b)
         connect(m, fault.o, flipped(self.control.fault))
+        quiet = Signal()
+        m.d.sync += quiet.eq(self.quiesce)
         m.d.comb += [
-            master.stop.eq(self.quiesce | planner.fault.valid | master.fault.valid),
+            master.stop.eq(quiet | planner.fault.valid | master.fault.valid),
             flight.start.eq(self.control.instruction.valid & self.control.instruction.ready),
             flight.finish.eq(placer.done.valid),
             self.control.busy.eq(flight.busy),

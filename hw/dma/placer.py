@@ -1,9 +1,10 @@
 """LOAD's side of the scratchpad."""
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from celosia.hw.common.buffers import SkidBuffer
 from celosia.hw.config import Config
 from celosia.hw.dma.layouts import Segment, count_bits
 from celosia.hw.interfaces import Done, scratchpad_write
@@ -13,7 +14,7 @@ class Placer(wiring.Component):
     """Writes words to the places that segments name, in order.
 
     Ports: `segment`, `i`: segments and their words. `write`: write port. `done`: valid in the cycle after the last
-    word of an instruction was taken. One word a cycle, segments back to back, no latency on words.
+    word of an instruction was taken. One word a cycle, segments back to back, one cycle of latency on words.
     """
 
     def __init__(self, config: Config) -> None:
@@ -29,20 +30,22 @@ class Placer(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        write = self.write.write
         left, active, final, taken = Signal(count_bits(self.config)), Signal(), Signal(), Signal()
-        place, last, mask = Signal.like(write.payload.address), Signal(), Signal.like(self.done.payload.mask)
+        place, last = Signal.like(self.write.write.payload.address), Signal()
+        mask = Signal.like(self.done.payload.mask)
+        word = data.StructLayout({"place": len(place), "word": len(self.i.payload), "last": 1, "mask": len(mask)})
+        m.submodules.buffer = buffer = SkidBuffer(word)
         m.d.comb += [
             final.eq(left == 1),
-            taken.eq(write.valid & write.ready),
-            write.valid.eq(self.i.valid & active),
-            write.payload.address.eq(place),
-            write.payload.data.eq(self.i.payload),
-            write.payload.mask.eq(~0),
-            self.i.ready.eq(write.ready & active),
+            taken.eq(buffer.i.valid & buffer.i.ready),
+            buffer.i.valid.eq(self.i.valid & active),
+            buffer.i.payload.place.eq(place),
+            buffer.i.payload.word.eq(self.i.payload),
+            buffer.i.payload.last.eq(final & last),
+            buffer.i.payload.mask.eq(mask),
+            self.i.ready.eq(buffer.i.ready & active),
             self.segment.ready.eq(~active | (taken & final)),
         ]
-        m.d.sync += [self.done.valid.eq(taken & final & last), self.done.payload.mask.eq(mask)]
         with m.If(self.segment.ready):
             m.d.sync += active.eq(self.segment.valid)
             with m.If(self.segment.valid):
@@ -55,4 +58,16 @@ class Placer(wiring.Component):
                 ]
         with m.Elif(taken):
             m.d.sync += [left.eq(left - 1), place.eq(place + 1)]
+        self._write(m, buffer)
         return m
+
+    def _write(self, m: Module, buffer: SkidBuffer) -> None:
+        write, word = self.write.write, buffer.o.payload
+        m.d.comb += [
+            write.valid.eq(buffer.o.valid),
+            write.payload.address.eq(word.place),
+            write.payload.data.eq(word.word),
+            write.payload.mask.eq(~0),
+            buffer.o.ready.eq(write.ready),
+        ]
+        m.d.sync += [self.done.valid.eq(write.valid & write.ready & word.last), self.done.payload.mask.eq(word.mask)]

@@ -1,11 +1,12 @@
 """Second stage of LOAD and STORE: from a plan to its segments."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from celosia.hw import isa
+from celosia.hw.common.buffers import exceeds
 from celosia.hw.config import Config
 from celosia.hw.dma.layouts import Plan, Segment
 from celosia.hw.interfaces import Fault
@@ -18,7 +19,7 @@ class Segments(wiring.Component):
     address space (MEMORY_WINDOW) end in `fault`, valid from then on; nothing follows. Its address is the segment's
     first: a scratchpad address for SCRATCHPAD_RANGE, else a bus address.
 
-    Ports: `i`: plans. `o`: segments, one a cycle, two cycles of latency, plans back to back. `fault`.
+    Ports: `i`: plans. `o`: segments, one a cycle, two cycles of latency, one more between plans. `fault`.
     """
 
     def __init__(self, config: Config) -> None:
@@ -33,18 +34,18 @@ class Segments(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        plan, active, final, step = Signal(Plan(self.config)), Signal(), Signal(), Signal()
+        plan = Signal(Plan(self.config), reset_less=True)
+        active, final, step = Signal(), Signal(), Signal()
         m.d.comb += [
             final.eq(plan.segments == 1),
             step.eq(active & ~self.fault.valid & (self.o.ready | ~self.o.valid)),
-            self.i.ready.eq(~active | (step & final)),
+            self.i.ready.eq(~active),
         ]
-        with m.If(self.i.ready):
-            m.d.sync += active.eq(self.i.valid)
-            with m.If(self.i.valid):
-                m.d.sync += plan.eq(self.i.payload)
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [active.eq(1), plan.eq(self.i.payload)]
         with m.Elif(step):
             m.d.sync += [
+                active.eq(~final),
                 plan.segments.eq(plan.segments - 1),
                 plan.offset.eq(plan.offset + plan.stride),
                 plan.place.eq(plan.place + plan.sp_stride),
@@ -55,38 +56,38 @@ class Segments(wiring.Component):
         return m
 
     def _emit(self, m: Module, plan, step: Signal, final: Signal) -> None:
-        config, fault, segment = self.config, self.fault, self.o.payload
-        code = Signal(isa.Trap)
-        address = Signal(max(config.bus.address_bits, len(plan.offset)) + 1)
-        m.d.comb += address.eq(plan.base + plan.offset)
+        config, segment, fault = self.config, self.o.payload, self.fault.payload
+        address = Signal(max(config.bus.address_bits, len(plan.offset)) + 1, reset_less=True)
+        place, code = Signal(len(plan.place), reset_less=True), Signal(isa.Trap)
         self._check(m, plan, code)
         with m.If(step):
             m.d.sync += [
                 self.o.valid.eq(code == isa.Trap.NONE),
-                segment.address.eq(address[exact_log2(config.bus.bytes) :]),
+                self.fault.valid.eq(code != isa.Trap.NONE),
+                address.eq(plan.base + plan.offset),
+                place.eq(plan.place),
                 segment.words.eq(plan.words),
-                segment.place.eq(plan.place),
                 segment.last.eq(final),
                 segment.mask.eq(plan.mask),
+                fault.code.eq(code),
             ]
-            with m.If(code != isa.Trap.NONE):
-                m.d.sync += [fault.valid.eq(1), fault.payload.code.eq(code), fault.payload.address.eq(address)]
-                with m.If(code == isa.Trap.SCRATCHPAD_RANGE):
-                    m.d.sync += fault.payload.address.eq(plan.place)
+        # After a fault both stand still.
+        m.d.comb += [
+            segment.address.eq(address[exact_log2(config.bus.bytes) :]),
+            segment.place.eq(place),
+            fault.address.eq(Mux(fault.code == isa.Trap.SCRATCHPAD_RANGE, place, address)),
+        ]
 
     def _check(self, m: Module, plan, code: Signal) -> None:
         config = self.config
-        top = 1 << config.bus.address_bits
         end, place_end = Signal(len(plan.offset) + 1), Signal(len(plan.place) + 1)
-        bus_end = Signal(max(config.bus.address_bits, len(end)) + 1)
         m.d.comb += [
             end.eq(plan.offset + (plan.words << exact_log2(config.word_bytes))),
-            bus_end.eq(plan.base + end),
             place_end.eq(plan.place + plan.words),
         ]
         with m.If(plan.code != isa.Trap.NONE):
             m.d.comb += code.eq(plan.code)
-        with m.Elif(place_end > config.scratchpad_words):
+        with m.Elif(exceeds(place_end, config.scratchpad_words)):
             m.d.comb += code.eq(isa.Trap.SCRATCHPAD_RANGE)
-        with m.Elif((end > plan.size) | (bus_end > top)):
+        with m.Elif(exceeds(end, plan.size)):
             m.d.comb += code.eq(isa.Trap.MEMORY_WINDOW)

@@ -1,6 +1,6 @@
 """STORE: from the scratchpad to memory."""
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -21,7 +21,7 @@ class Store(wiring.Component):
 
     Requests and scratchpad reads run ahead over instructions; up to `config.bus.outstanding` bursts wait for their
     acknowledgement. Throughput: a beat or a word a cycle, whichever is the smaller, without gaps between bursts,
-    segments and instructions; AWVALID rises five cycles after an instruction is taken. Segments that touch on both
+    segments and instructions; AWVALID rises six cycles after an instruction is taken. Segments that touch on both
     sides travel as one.
 
     Faults: as in `Load`. After a fault or `quiesce` no burst starts, beats still owed are sent with strobes 0, and
@@ -68,8 +68,10 @@ class Store(wiring.Component):
         connect(m, master.fault, fault.a)
         connect(m, planner.fault, fault.b)
         connect(m, fault.o, flipped(self.control.fault))
+        quiet = Signal()
+        m.d.sync += quiet.eq(self.quiesce)
         m.d.comb += [
-            master.stop.eq(self.quiesce | planner.fault.valid | master.fault.valid),
+            master.stop.eq(quiet | planner.fault.valid | master.fault.valid),
             flight.start.eq(self.control.instruction.valid & self.control.instruction.ready),
             flight.finish.eq(master.done.valid),
             self.control.busy.eq(flight.busy),

@@ -115,6 +115,7 @@ class AddInPlace(wiring.Component):
         total = Signal(data.ArrayLayout(signed(ACC_BITS), columns), reset_less=True)
         tag = [Signal(tags, name=f"tag{stage}", reset_less=True) for stage in range(4)]
         valid = Signal(3)
+        self.counts = Signal(columns, reset_less=True)
         m.d.comb += [
             self.read.valid.eq(self.rows.valid & self.rows.payload.accumulate),
             self.read.payload.eq(self.rows.payload.address),
@@ -127,6 +128,7 @@ class AddInPlace(wiring.Component):
             sums[1].eq(sums[0]),
             old.eq(Mux(tag[1].accumulate, self.word.payload, 0)),
             *(total[c].eq(old[c] + sums[1][c]) for c in range(columns)),
+            self.counts.eq(Cat(column < tag[2].limit for column in range(columns))),
         ]
         # The contract of `rows`: what is read here is written nowhere in the pipeline.
         again = Cat(valid[stage - 1] & (tag[stage].address == tag[0].address) for stage in range(1, ROW_DISTANCE))
@@ -144,7 +146,7 @@ class AddInPlace(wiring.Component):
             write.mask.eq(~0),
             self.maxima.valid.eq(valid & tag.maxima),
             row.init.eq(tag.init),
-            row.limit.eq(tag.limit),
+            row.counts.eq(self.counts),
             row.stat_row.eq(tag.stat_row),
             row["values"].eq(total),
             self.done.valid.eq(valid & tag.done),

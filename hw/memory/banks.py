@@ -1,6 +1,6 @@
 """Interleaved banks behind arbiters: what scratchpad and accumulator are made of."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -84,12 +84,21 @@ class Banks(wiring.Component):
             read_grants.append(self._read(m, bank, memory))
             write_grants.append(self._write(m, bank, memory))
             outputs.append(memory.read_data)
+        asks = [(read.valid, read.payload) for read in self.reads]
         for index in range(self.readers):
-            m.d.comb += self.reads[index].ready.eq(Cat(grant[index] for grant in read_grants).any())
+            m.d.comb += self.reads[index].ready.eq(self._ready(index, asks, self.fixed_reads, read_grants))
             self._answer(m, index, outputs)
+        asks = [(write.valid, write.payload.address) for write in self.writes]
         for index in range(self.writers):
-            m.d.comb += self.writes[index].ready.eq(Cat(grant[index] for grant in write_grants).any())
+            m.d.comb += self.writes[index].ready.eq(self._ready(index, asks, self.fixed_writes, write_grants))
         return m
+
+    def _ready(self, index: int, asks: list, fixed: int, grants: list[Signal]) -> Value:
+        """Whether an input is taken if it asks: by its grants; where no turns are taken, sooner by those before it."""
+        if index >= fixed and len(asks) > fixed + 1:
+            return Cat(grant[index] for grant in grants).any()
+        bank = asks[index][1][: self._select]
+        return ~Cat(valid & (address[: self._select] == bank) for valid, address in asks[:index]).any()
 
     @property
     def _select(self) -> int:

@@ -2,30 +2,28 @@
 
 from itertools import pairwise
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import ceil_log2
 
+from celosia.hw.common.buffers import exceeds
 from celosia.hw.common.sram import Sram
 from celosia.hw.config import Config
 from celosia.hw.interfaces import ReadPortSignature
 from celosia.hw.memory.ports import ReadPort
 from celosia.hw.numerics import ACC_BITS
 
-LEVELS_A_CYCLE = 2
-"""Comparisons in a row that fit a cycle with ease."""
-
 
 class MaximumRow(data.StructLayout):
-    """A finished row: `values`, of which those below `limit` count; into `stat_row`, afresh with `init`."""
+    """A finished row: `values`, of which those with a bit in `counts` count; into `stat_row`, afresh with `init`."""
 
     def __init__(self, config: Config) -> None:
         columns = config.array.columns
         super().__init__(
             {
                 "init": 1,
-                "limit": ceil_log2(columns + 1),
+                "counts": columns,
                 "stat_row": ceil_log2(config.accumulator.stat_rows),
                 "values": data.ArrayLayout(signed(ACC_BITS), columns),
             }
@@ -33,12 +31,12 @@ class MaximumRow(data.StructLayout):
 
 
 def tree_latency(config: Config) -> int:
-    """Cycles from a row to its maximum."""
-    return -(-ceil_log2(config.array.columns) // LEVELS_A_CYCLE)
+    """Cycles from a row to its maximum: a comparison each."""
+    return ceil_log2(config.array.columns)
 
 
 class MaximumTree(wiring.Component):
-    """The largest of the values below a limit, int32 minimum if there is none.
+    """The largest of the values that count, int32 minimum if there is none.
 
     Ports: `i`: `MaximumRow`, one a cycle. `o`: int32, `latency` cycles later; stale without a row.
     """
@@ -54,29 +52,20 @@ class MaximumTree(wiring.Component):
         for column in range(self.columns):
             masked = Signal(signed(ACC_BITS), name=f"masked{column}")
             value = self.i.payload["values"][column].as_unsigned()
-            counts = self.i.payload.limit > column
+            counts = self.i.payload.counts[column]
             # The smallest number without a multiplexer of constants: the sign set, the rest clear.
             m.d.comb += masked.eq(Cat(Mux(counts, value[:-1], 0), value[-1] | ~counts))
             level.append(masked)
-        depth = 0
         # Later stages follow the first one without looking at `valid`: nobody reads what comes out without a row.
         enable = self.i.valid
-        while len(level) > 1:
-            depth += 1
-            registered = depth % LEVELS_A_CYCLE == 0 or len(level) == 2
+        for depth in range(self.latency):
             following = []
             for index, (left, right) in enumerate(zip(level[::2], level[1::2], strict=True)):
                 larger = Signal(signed(ACC_BITS), name=f"level{depth}_{index}", reset_less=True)
-                choice = Mux(left > right, left, right)
-                if not registered:
-                    m.d.comb += larger.eq(choice)
-                elif depth <= LEVELS_A_CYCLE:
-                    with m.If(enable):
-                        m.d.sync += larger.eq(choice)
-                else:
-                    m.d.sync += larger.eq(choice)
+                with m.If(enable):
+                    m.d.sync += larger.eq(Mux(exceeds(left, right), left, right))
                 following.append(larger)
-            level = following
+            level, enable = following, Const(1)
         m.d.comb += self.o.eq(level[0])
         return m
 
@@ -89,7 +78,7 @@ class Maxima(wiring.Component):
     Two copies of the memory, so that updating takes no cycle from the reader.
     """
 
-    MINIMUM_DISTANCE = 3
+    MINIMUM_DISTANCE = 4
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -122,7 +111,8 @@ class Maxima(wiring.Component):
         return m
 
     def _update(self, m: Module, tree: MaximumTree, own: Sram, copy: Sram) -> None:
-        """Old maximum, read so that it comes with the tree's result, compared in that cycle and written in the next."""
+        """Old maximum, read and kept so that it is there with the tree's result; compared in that cycle and written in
+        the next."""
         tag = data.StructLayout({"valid": 1, "init": 1, "stat_row": unsigned(self.address_bits)})
         stages = [Signal(tag, name=f"stage{index}") for index in range(self.latency)]
         m.d.comb += [
@@ -132,15 +122,14 @@ class Maxima(wiring.Component):
         ]
         for before, after in pairwise(stages):
             m.d.sync += after.eq(before)
-        ask, known, write = stages[-3], stages[-2], stages[-1]
+        ask, known, write = stages[-4], stages[-2], stages[-1]
         old, new, largest = Signal(signed(ACC_BITS)), Signal(signed(ACC_BITS)), Signal(signed(ACC_BITS))
         m.d.comb += [
             own.read_en.eq(ask.valid & ~ask.init),
             own.read_address.eq(ask.stat_row),
-            old.eq(own.read_data),
             new.eq(tree.o),
         ]
-        m.d.sync += largest.eq(Mux(known.init | (new > old), new, old))
+        m.d.sync += [old.eq(own.read_data), largest.eq(Mux(known.init | exceeds(new, old), new, old))]
         for memory in (own, copy):
             m.d.comb += [
                 memory.write_en.eq(write.valid),

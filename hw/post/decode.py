@@ -11,12 +11,13 @@ from celosia.hw.post.layouts import Context, FetchJob, Operation, WalkJob
 
 
 class Decoder(wiring.Component):
-    """Splits an instruction into the jobs of fetcher and walker and the context of its slots, combinationally.
+    """Splits an instruction into the jobs of fetcher and walker and the context of its slots, a cycle after taking it.
 
-    Ports: `i`: instructions. `fetch`, `walk`, `context`: each taken in the same cycle; their `ready` must not depend on
-    `valid`. TABLE goes to `fetch` alone. `stop`: take nothing more. `fault`: ILLEGAL_INSTRUCTION, for a cycle: an
-    opcode of another unit, no rows or groups, a row longer than `post.max_channels`, NORM without output, an unknown
-    activation.
+    Ports: `i`: instructions, one every other cycle; the next is taken only once this one is on its way, so that the
+    trap of an illegal one finds it as the one that was taken last. `busy`: one is inside. `fetch`, `walk`, `context`:
+    each taken in the same cycle; their `ready` must not depend on `valid`. TABLE goes to `fetch` alone. `stop`: take
+    nothing more. `fault`: ILLEGAL_INSTRUCTION, held: an opcode of another unit, no rows or groups, a row longer
+    than `post.max_channels`, NORM without output, an unknown activation.
     """
 
     def __init__(self, config: Config) -> None:
@@ -27,6 +28,7 @@ class Decoder(wiring.Component):
                 "fetch": Out(stream.Signature(FetchJob())),
                 "walk": Out(stream.Signature(WalkJob())),
                 "context": Out(stream.Signature(Context())),
+                "busy": Out(1),
                 "stop": In(1),
                 "fault": Out(stream.Signature(Fault, always_ready=True)),
             }
@@ -34,25 +36,27 @@ class Decoder(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        word = Signal(isa.INSTRUCTION_BITS)
+        self.word = word = Signal(isa.INSTRUCTION_BITS, reset_less=True)
         self.opcode, self.is_table = word[:8], Signal()
         self.requant, self.exp = isa.Requant(word), isa.Exp(word)
         self.residual, self.norm = isa.Residual(word), isa.Norm(word)
         illegal, take = Signal(), Signal()
         ready = self.fetch.ready & (self.is_table | (self.walk.ready & self.context.ready))
         m.d.comb += [
-            word.eq(self.i.payload),
             self.is_table.eq(self.opcode == isa.Opcode.TABLE.value),
             illegal.eq(self._illegal(m)),
-            take.eq(self.i.valid & ~illegal & ~self.stop & ready),
-            # An illegal one is taken as well: the trap's instruction is the one that was taken last.
-            self.i.ready.eq(take | (illegal & ~self.stop)),
+            take.eq(self.busy & ~illegal & ~self.stop & ready),
+            self.i.ready.eq(~self.busy & ~self.stop),
             self.walk.valid.eq(take & ~self.is_table),
             self.context.valid.eq(take & ~self.is_table),
             self.fetch.valid.eq(take & (self.is_table | self.context.p.records)),
-            self.fault.valid.eq(self.i.valid & illegal & ~self.stop),
             self.fault.p.code.eq(isa.Trap.ILLEGAL_INSTRUCTION),
         ]
+        m.d.sync += self.fault.valid.eq(self.busy & illegal)
+        with m.If(self.i.ready):
+            m.d.sync += [word.eq(self.i.payload), self.busy.eq(self.i.valid)]
+        with m.Elif(take):
+            m.d.sync += self.busy.eq(0)
         self._fetch(m)
         self._walk(m)
         self._context(m)
@@ -78,7 +82,7 @@ class Decoder(wiring.Component):
             job.norm.eq(self._is(Operation.NORM)),
             job.low.eq(~self._is(Operation.NORM) | self.norm.out8),
             job.high.eq(self._is(Operation.NORM) & self.norm.out16),
-            job.address.eq(Mux(self.is_table, isa.Table(self.i.payload).parameters, self.requant.parameters)),
+            job.address.eq(Mux(self.is_table, isa.Table(self.word).parameters, self.requant.parameters)),
             job.groups.eq(Mux(self.is_table, 1, self.requant.post.groups)),
             job.signal.eq(self.requant.head.signal),
         ]
@@ -134,4 +138,4 @@ class Decoder(wiring.Component):
         with m.Switch(self.opcode[:2]):
             for op, offset in at.items():
                 with m.Case(op.value):
-                    m.d.comb += context.constants.eq(self.i.payload[offset:])
+                    m.d.comb += context.constants.eq(self.word[offset:])

@@ -65,8 +65,8 @@ class Fetcher(wiring.Component):
         ]
         self._count(m, job, address, final)
         m.d.sync += claimed.eq(claimed & ~self.free)
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [job.eq(self.i.p), asking.eq(1), loading.eq(self.i.p.table)]
+        with m.If(self.i.ready):
+            m.d.sync += [job.eq(self.i.p), asking.eq(self.i.valid), loading.eq(self.i.valid & self.i.p.table)]
         with m.Elif(self.o.valid & self.o.ready & final):
             m.d.sync += [job.groups.eq(job.groups - 1), asking.eq(job.groups != 1)]
             with m.If(~job.table):
@@ -86,7 +86,7 @@ class Fetcher(wiring.Component):
             skipped.eq(Mux(final & job.norm & ~(job.low & job.high), g.record_words, 0)),
             self.o.p.second.eq(second),
         ]
-        with m.If(self.i.valid & self.i.ready):
+        with m.If(self.i.ready):
             m.d.sync += [words.eq(0), second.eq(~new.low), address.eq(new.address + Mux(new.low, 0, g.record_words))]
         with m.Elif(self.o.valid & self.o.ready):
             m.d.sync += [words.eq(words + 1), address.eq(address + 1 + skipped)]
@@ -121,6 +121,7 @@ class ReadMux(wiring.Component):
         m = Module()
         m.submodules.addresses = addresses = SkidBuffer(self.geometry.word_address)
         m.submodules.tags = tags = Queue(ReadTag, _IN_FLIGHT)
+        m.submodules.words = words = SkidBuffer(self.bits)
         tag = tags.o.p
         ask, may = Signal(), Signal()
         request = self.parameters
@@ -143,12 +144,13 @@ class ReadMux(wiring.Component):
             self.second.eq(tag.second),
             self.last.eq(tag.last),
             self.word.payload.eq(self.read.data.payload),
-            self.residual.payload.eq(self.read.data.payload),
+            words.i.payload.eq(self.read.data.payload),
             self.word.valid.eq(self.read.data.valid & ~tag.residual),
-            self.residual.valid.eq(self.read.data.valid & tag.residual),
-            self.read.data.ready.eq(Mux(tag.residual, self.residual.ready, self.word.ready)),
+            words.i.valid.eq(self.read.data.valid & tag.residual),
+            self.read.data.ready.eq(Mux(tag.residual, words.i.ready, self.word.ready)),
             tags.o.ready.eq(self.read.data.valid & self.read.data.ready),
         ]
+        wiring.connect(m, words.o, wiring.flipped(self.residual))
         return m
 
 

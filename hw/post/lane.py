@@ -14,6 +14,8 @@ from celosia.hw.post.shift import RoundShift, saturate
 from celosia.hw.post.timeline import Timeline
 
 SUM_BITS = ACC_BITS + 1
+PART_BITS = 17
+"""Bits of the sum in its lower part: with the multiplier, what one multiplier of an FPGA takes."""
 PRODUCT_BITS = SUM_BITS + ROW_MULT_BITS
 
 
@@ -34,7 +36,7 @@ class LaneControl(data.StructLayout):
 
     `advance`: a bit a stage. `entry_buffer`: records of the slot that enters. `operand_*`: first scaling. `raw_*`:
     for the kernels. `gamma`, `beta`: buffer and set to read at MIDDLE - 1 and FACTORS. `middle_residual`: RESIDUAL.
-    `second_*`: what is scaled last. `coarse_narrow`: int8 result.
+    `second_*`: what is scaled last. `fine_narrow`: int8 result.
     """
 
     def __init__(self, config: Config) -> None:
@@ -54,7 +56,7 @@ class LaneControl(data.StructLayout):
                 "second_residual": 1,
                 "second_exp": 1,
                 "second_shift": SHIFT_BITS,
-                "coarse_narrow": 1,
+                "fine_narrow": 1,
             }
         )
 
@@ -126,8 +128,10 @@ class Lane(wiring.Component):
         time, scaling = self.time, self.control.operand_scaling
         acc = Signal(signed(ACC_BITS), reset_less=True)
         total, mult = Signal(signed(SUM_BITS), reset_less=True), Signal(ROW_MULT_BITS, reset_less=True)
+        low = Signal(PART_BITS + ROW_MULT_BITS, reset_less=True)
+        high = Signal(signed(PRODUCT_BITS - PART_BITS), reset_less=True)
         product = Signal(signed(PRODUCT_BITS), reset_less=True)
-        shift, later_shift = Signal(SHIFT_BITS, reset_less=True), Signal(SHIFT_BITS, reset_less=True)
+        shifts = [Signal(SHIFT_BITS, name=f"shift{k}", reset_less=True) for k in range(3)]
         fraction = Const(0, MEAN_FRACTION)
         # NORM: what is in the accumulator is an int16, here with the fraction bits of the mean.
         left = Mux(self.control.operand_norm, Cat(fraction, acc[:RAW_BITS]).as_signed(), acc)
@@ -140,13 +144,16 @@ class Lane(wiring.Component):
             m.d.sync += [
                 total.eq(left + right),
                 mult.eq(Mux(scaling.records, own[:MULT_BITS], scaling.mult)),
-                shift.eq(Mux(scaling.records, own[MULT_BITS:], scaling.shift)),
+                shifts[0].eq(Mux(scaling.records, own[MULT_BITS:], scaling.shift)),
             ]
+        with m.If(self.advance[time.PARTS]):
+            m.d.sync += [low.eq(total[:PART_BITS] * mult), high.eq(total[PART_BITS:].as_signed() * mult)]
+            m.d.sync += shifts[1].eq(shifts[0])
         with m.If(self.advance[time.PRODUCT]):
-            m.d.sync += [product.eq(total * mult), later_shift.eq(shift)]
+            m.d.sync += [product.eq((high << PART_BITS) + low), shifts[2].eq(shifts[1])]
         m.d.comb += [
             first.i.eq(product),
-            first.shift.eq(later_shift),
+            first.shift.eq(shifts[2]),
             first.advance.eq(self.advance[time.COARSE : time.RAW + 1]),
         ]
         return first.o
@@ -205,7 +212,7 @@ class Lane(wiring.Component):
         m.d.comb += [
             scaler.i.eq(last),
             scaler.shift.eq(last_shift),
-            scaler.narrow.eq(control.coarse_narrow),
+            scaler.narrow.eq(control.fine_narrow),
             scaler.advance.eq(self.advance[time.LAST_COARSE : time.RESULT + 1]),
             self.square.eq(product),
             self.result.eq(scaler.o),

@@ -87,7 +87,8 @@ class Lanes(wiring.Component):
         self.at = [self.stage] + [Signal(shape, name=f"at{k}", reset_less=True) for k in range(1, stages)]
         m.d.comb += [
             self.valid[0].eq(self.fire),
-            self.advance.eq(Cat(0, self.valid[:-1] & self.en.replicate(stages - 1))),
+            # Whether a slot enters is known late: what is at the entry is taken along in any case.
+            self.advance.eq(Cat(0, self.en, self.valid[1:-1] & self.en.replicate(stages - 2))),
             self.valid[1:].eq(held),
             self.busy.eq(held.any()),
         ]
@@ -104,7 +105,7 @@ class Lanes(wiring.Component):
             m.d.sync += scaling.eq(self.scaling)
         norm = at[time.OPERAND].op == Operation.NORM
         second, gamma, beta = at[time.SECOND], at[time.MIDDLE - 1], at[time.FACTORS]
-        coarse = at[time.LAST_COARSE]
+        fine = at[time.LAST_FINE]
         m.d.comb += [
             control.advance.eq(self.advance),
             control.entry_buffer.eq(self.stage.buffer),
@@ -121,7 +122,7 @@ class Lanes(wiring.Component):
             control.second_residual.eq(second.op == Operation.RESIDUAL),
             control.second_exp.eq(second.op == Operation.EXP),
             control.second_shift.eq(second.last_shift),
-            control.coarse_narrow.eq(~coarse.wide & (coarse.op != Operation.EXP)),
+            control.fine_narrow.eq(~fine.wide & (fine.op != Operation.EXP)),
         ]
         if "constants" in control.shape().members:
             m.d.comb += control.constants.eq(self.constants)

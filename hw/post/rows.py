@@ -21,7 +21,7 @@ from celosia.hw.numerics import (
 )
 from celosia.hw.post.layouts import MEAN_BITS, RAW_BITS, Geometry, NormConstants, RowFactor, RowJob, SoftmaxConstants
 from celosia.hw.post.serial import Divider, Normaliser, Root, Tagged
-from celosia.hw.post.shift import RoundShift
+from celosia.hw.post.shift import STAGES, RoundShift
 
 DIGIT = 15
 """Bits of the row unit's multiplier that are taken at a time: those of a number of channels."""
@@ -34,7 +34,7 @@ def moment_bits(config: Config) -> int:
 
 
 class Moments(wiring.Component):
-    """Walks the rows: for EXP it passes on their sums; for RESIDUAL it computes mean and n * S2 - S1^2 + eps in nine
+    """Walks the rows: for EXP it passes on their sums; for RESIDUAL it computes mean and n * S2 - S1^2 + eps in ten
     cycles.
 
     Ports: `start`, `job` (held). `read_en`, `read_stat`, `total`, `squares`: of `RowSums`. `mean_en`, `mean_stat`,
@@ -64,17 +64,19 @@ class Moments(wiring.Component):
         m = Module()
         active, phase, left, stat = Signal(), Signal(4), Signal(16), Signal(self.geometry.stat_address)
         moment, final = Signal(self.bits), Signal()
-        self._multiply(m, phase, moment)
+        total = Signal(signed(self.geometry.sum_bits), reset_less=True)
+        m.d.sync += total.eq(self.total)
+        self._multiply(m, phase, total, moment)
         m.d.comb += [
-            # A sum is there a cycle after it was asked for; moments take another seven.
-            final.eq(active & (phase == Mux(self.job.softmax, 1, 8))),
+            # A sum is kept two cycles after it was asked for; moments take another seven.
+            final.eq(active & (phase == Mux(self.job.softmax, 2, 9))),
             self.read_en.eq(active & (phase == 0)),
             self.read_stat.eq(stat),
             self.mean_stat.eq(stat),
-            self.mean_en.eq(active & (phase == 7) & ~self.job.softmax),
+            self.mean_en.eq(final & ~self.job.softmax),
             self.o.valid.eq(final),
             self.o.p.stat.eq(stat),
-            self.o.p.value.eq(Mux(self.job.softmax, self.total, moment)),
+            self.o.p.value.eq(Mux(self.job.softmax, total, moment)),
         ]
         with m.If(self.start):
             m.d.sync += [active.eq(1), phase.eq(0), stat.eq(self.job.stat), left.eq(self.job.m)]
@@ -84,8 +86,8 @@ class Moments(wiring.Component):
             m.d.sync += phase.eq(phase + 1)
         return m
 
-    def _multiply(self, m: Module, phase, moment) -> None:
-        """One multiplier, five products: operands in phases 1 to 5, products a cycle later, sums another cycle
+    def _multiply(self, m: Module, phase, total, moment) -> None:
+        """One multiplier, five products: operands in phases 2 to 6, products a cycle later, sums another cycle
         later."""
         g, norm = self.geometry, NormConstants(self.job.constants)
         magnitude = Signal(g.sum_bits)
@@ -95,27 +97,27 @@ class Moments(wiring.Component):
         scaled = Signal(signed(scaled_bits), reset_less=True)
         m.submodules.round = rounder = RoundShift(scaled_bits, MEAN_BITS)
         m.d.comb += [
-            magnitude.eq(Mux(self.total < 0, -self.total, self.total)),
+            magnitude.eq(Mux(total < 0, -total, total)),
             rounder.i.eq(scaled),
             rounder.shift.eq(norm.inverse_shift),
-            rounder.advance.eq(Cat(phase == 5, phase == 6)),
+            rounder.advance.eq(Cat(phase == 6 + stage for stage in range(STAGES))),
             self.minus_mean.eq(-rounder.o),
         ]
         m.d.sync += product.eq(a * b)
         with m.Switch(phase):
-            with m.Case(1):
-                m.d.sync += [a.eq(self.total), b.eq(norm.inverse[:DIGIT])]
             with m.Case(2):
-                m.d.sync += b.eq(norm.inverse[DIGIT:])
+                m.d.sync += [a.eq(total), b.eq(norm.inverse[:DIGIT])]
             with m.Case(3):
-                m.d.sync += [a.eq(magnitude), b.eq(magnitude[:DIGIT]), scaled.eq(product)]
+                m.d.sync += b.eq(norm.inverse[DIGIT:])
             with m.Case(4):
-                m.d.sync += [b.eq(magnitude[DIGIT:]), scaled.eq(scaled + (product << DIGIT))]
+                m.d.sync += [a.eq(magnitude), b.eq(magnitude[:DIGIT]), scaled.eq(product)]
             with m.Case(5):
-                m.d.sync += [a.eq(self.squares), b.eq(norm.channels), moment.eq(norm.eps - product)]
+                m.d.sync += [b.eq(magnitude[DIGIT:]), scaled.eq(scaled + (product << DIGIT))]
             with m.Case(6):
-                m.d.sync += moment.eq(moment - (product << DIGIT))
+                m.d.sync += [a.eq(self.squares), b.eq(norm.channels), moment.eq(norm.eps - product)]
             with m.Case(7):
+                m.d.sync += moment.eq(moment - (product << DIGIT))
+            with m.Case(8):
                 m.d.sync += moment.eq(moment + product)
 
 
@@ -155,6 +157,8 @@ class RowUnit(wiring.Component):
         m.submodules.normaliser = normaliser = Normaliser(stat_bits, bits)
         m.submodules.root = root = Root(stat_bits)
         m.submodules.divider = divider = Divider(stat_bits)
+        self.prepared = Signal()
+        m.d.sync += self.prepared.eq(self.prepare)
         with m.If(self.prepare):
             m.d.sync += self.kept.eq(self.job)
         m.d.comb += [
@@ -202,12 +206,12 @@ class RowUnit(wiring.Component):
     def _mantissa(self, m: Module) -> tuple[Signal, Signal]:
         """Shift and mantissa of the dividend; the number of channels is normalised a bit a cycle, long before it is
         needed."""
-        softmax, norm = SoftmaxConstants(self.job.constants), NormConstants(self.job.constants)
+        softmax, norm = SoftmaxConstants(self.kept.constants), NormConstants(self.kept.constants)
         mant, base = Signal(MULT_BITS), Signal(SHIFT_BITS)
-        with m.If(self.prepare):
+        with m.If(self.prepared):
             m.d.sync += [
-                mant.eq(Mux(self.job.softmax, softmax.mant, norm.channels)),
-                base.eq(Mux(self.job.softmax, softmax.mant_shift, 0)),
+                mant.eq(Mux(self.kept.softmax, softmax.mant, norm.channels)),
+                base.eq(Mux(self.kept.softmax, softmax.mant_shift, 0)),
             ]
         with m.Elif(~mant[-1] & ~self.kept.softmax):
             m.d.sync += [mant.eq(mant << 1), base.eq(base + 1)]
@@ -240,6 +244,8 @@ class RowUnit(wiring.Component):
             self.busy.eq(busy),
         ]
         with m.If(self.prepare):
-            m.d.sync += [busy.eq(1), left.eq(self.job.m)]
+            m.d.sync += busy.eq(1)
+        with m.If(self.prepared):
+            m.d.sync += left.eq(self.kept.m)
         with m.Elif(divider.o.valid):
             m.d.sync += [left.eq(left - 1), busy.eq(left != 1)]

@@ -68,14 +68,22 @@ class Normaliser(Engine):
         m = Module()
         load, step, left = self._control(m)
         value, shift = self.o.p.value, self.o.p.shift
-        with m.If(load):
-            m.d.sync += [value.eq(self.i.p.value), shift.eq(0), self.o.p.zero.eq(self.i.p.value == 0)]
-        with m.Elif(step), m.Switch(left):
-            # The step with k left moves by 2^(k-1), the last of them by one.
+        hit, moved = Signal(), Signal(self.bits)
+        # The step with k left moves by 2^(k-1), the last of them by one.
+        with m.Switch(left):
             for k in range(1, self.steps + 1):
                 distance = 1 << (k - 1)
-                with m.Case(k), m.If((value[self.bits - distance :] == 0) & ~(self.even if k == 1 else Const(0))):
-                    m.d.sync += [value.eq(value << distance), shift.eq(shift + distance)]
+                with m.Case(k):
+                    m.d.comb += [
+                        hit.eq((value[self.bits - distance :] == 0) & ~(self.even if k == 1 else Const(0))),
+                        moved.eq(value << distance),
+                    ]
+                    with m.If(step):
+                        m.d.sync += shift[k - 1].eq(hit)
+        with m.If(load):
+            m.d.sync += [value.eq(self.i.p.value), shift.eq(0), self.o.p.zero.eq(self.i.p.value == 0)]
+        with m.Elif(step & hit):
+            m.d.sync += value.eq(moved)
         return m
 
 

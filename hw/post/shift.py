@@ -7,6 +7,8 @@ from amaranth.lib.wiring import In, Out
 from celosia.hw.numerics import SHIFT_BITS
 
 FINE_BITS = 3
+STAGES = 3
+"""Registers of a `RoundShift`: shifted by multiples of 8, shifted by the rest, rounded and clipped."""
 
 
 def saturate(value, bits: int):
@@ -20,9 +22,9 @@ def saturate(value, bits: int):
 
 
 class RoundShift(wiring.Component):
-    """`o = sat_bits(rshift(i, shift))`, or sat_8 with `narrow`: half up, exact for every shift. Two register stages.
+    """`o = sat_bits(rshift(i, shift))`, or sat_8 with `narrow`: half up, exact for every shift. `STAGES` stages.
 
-    Ports: `i`: int of `width` bits, `shift`: u6, with `advance[0]`; `narrow` with `advance[1]`; `o`: int of `bits`
+    Ports: `i`: int of `width` bits, `shift`: u6, with `advance[0]`; `narrow` with `advance[2]`; `o`: int of `bits`
     bits.
     """
 
@@ -33,7 +35,7 @@ class RoundShift(wiring.Component):
                 "i": In(signed(width)),
                 "shift": In(SHIFT_BITS),
                 "narrow": In(1),
-                "advance": In(2),
+                "advance": In(STAGES),
                 "o": Out(signed(bits)),
             }
         )
@@ -45,12 +47,11 @@ class RoundShift(wiring.Component):
         keep = self.bits + 1 + (1 << FINE_BITS)
         doubled, coarse = Signal(signed(self.width + 1)), Signal(signed(self.width + 1))
         kept, fine = Signal(signed(min(keep, self.width + 1)), reset_less=True), Signal(FINE_BITS, reset_less=True)
-        shifted, rounded = Signal(signed(keep)), Signal(signed(keep))
+        shifted, rounded = Signal(signed(keep), reset_less=True), Signal(signed(keep))
         whole, byte = Signal(signed(self.bits)), Signal(signed(self.bits))
         m.d.comb += [
             doubled.eq(self.i << 1),
             coarse.eq(doubled >> Cat(self.shift[:FINE_BITS] & 0, self.shift[FINE_BITS:])),
-            shifted.eq(kept >> fine),
             rounded.eq((shifted + 1) >> 1),
             whole.eq(saturate(rounded, self.bits)),
             byte.eq(saturate(rounded, 8)),
@@ -58,5 +59,7 @@ class RoundShift(wiring.Component):
         with m.If(self.advance[0]):
             m.d.sync += [kept.eq(saturate(coarse, keep)), fine.eq(self.shift[:FINE_BITS])]
         with m.If(self.advance[1]):
+            m.d.sync += shifted.eq(kept >> fine)
+        with m.If(self.advance[2]):
             m.d.sync += self.o.eq(Mux(self.narrow, byte, whole))
         return m

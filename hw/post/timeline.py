@@ -18,15 +18,16 @@ def tree_latency(inputs: int) -> int:
 class Timeline:
     """Numbers of the stages; stage 0 is the entry.
 
-    OPERAND: accumulator and parameters. SUM: with bias. PRODUCT. COARSE: half shifted. RAW: requantised, int16, the
-    kernels' input. MIDDLE: the same, delayed so that the kernels' values meet FACTORS + 1. FACTORS: inputs of the
-    second multiplier. SECOND: its product. VALUE: what is scaled last. LAST_COARSE. RESULT. SUMS: sums over the
-    lanes.
+    OPERAND: accumulator and parameters. SUM: with bias. PARTS: products of its halves. PRODUCT: their sum. COARSE,
+    FINE: shifted. RAW: requantised, int16, the kernels' input. MIDDLE: the same, delayed so that the kernels' values
+    meet FACTORS + 1. FACTORS: inputs of the second multiplier. SECOND: its product. VALUE: what is scaled last.
+    LAST_COARSE, LAST_FINE. RESULT. SUMS: sums over the lanes.
     """
 
     def __init__(self, config: Config) -> None:
-        self.OPERAND, self.SUM, self.PRODUCT, self.COARSE, self.RAW = range(1, 6)
+        self.OPERAND, self.SUM, self.PARTS, self.PRODUCT, self.COARSE, self.FINE, self.RAW = range(1, 8)
         self.MIDDLE = self.RAW + kernels.latency(config) - 2
-        self.FACTORS, self.SECOND, self.VALUE, self.LAST_COARSE, self.RESULT = range(self.MIDDLE + 1, self.MIDDLE + 6)
+        self.FACTORS, self.SECOND, self.VALUE = range(self.MIDDLE + 1, self.MIDDLE + 4)
+        self.LAST_COARSE, self.LAST_FINE, self.RESULT = range(self.MIDDLE + 4, self.MIDDLE + 7)
         self.SUMS = self.RESULT + tree_latency(config.post.lanes)
         self.stages = self.SUMS + 1

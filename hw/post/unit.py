@@ -1,6 +1,6 @@
 """POST: requantisation, softmax, residual and LayerNorm, activation tables."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import ceil_log2
@@ -28,7 +28,9 @@ from celosia.hw.post.walker import Walker
 from celosia.hw.post.writer import Writer
 
 SLOTS_AHEAD = 8
-"""Slots whose operands were asked for: covers the latency of the accumulator."""
+"""Slots whose operands were asked for: covers the latency of accumulator and residuals."""
+READS_AHEAD = 6
+"""Rows and maxima to be asked for: with what their ports keep, they cover how much later residuals come."""
 JOBS_AHEAD = 2
 """Instructions between decoder and walker, and between decoder and entry: one under way, one whose parameters are
 being fetched."""
@@ -72,7 +74,7 @@ class Post(wiring.Component):
         m.submodules.walker = self.walker = Walker(config)
         m.submodules.jobs = self.jobs = Queue(WalkJob(), JOBS_AHEAD)
         m.submodules.contexts = self.contexts = Queue(Context(), JOBS_AHEAD)
-        m.submodules.slots = self.slots = Queue(Slot(g), SLOTS_AHEAD)
+        m.submodules.slots = self.slots = Queue(Slot(g), SLOTS_AHEAD, registered=True)
         m.submodules.entry = self.entry = Entry(config)
         m.submodules.lanes = self.lanes = Lanes(config)
         m.submodules.sums = self.sums = RowSums(config)
@@ -96,7 +98,10 @@ class Post(wiring.Component):
         connect(m, self.fetcher.o, self.read_mux.parameters)
         connect(m, self.read_mux.read, flipped(self.read))
         connect(m, self.read_mux.word, self.loader.i)
-        free = self.entry.free | self.lanes.free
+        # A cycle later is early enough: the entry looks at its buffers in turn.
+        entry_free = Signal.like(self.entry.free)
+        m.d.sync += entry_free.eq(self.entry.free)
+        free = entry_free | self.lanes.free
         m.d.comb += [
             self.loader.table.eq(self.read_mux.table),
             self.loader.second.eq(self.read_mux.second),
@@ -110,26 +115,24 @@ class Post(wiring.Component):
             m.d.comb += part.stop.eq(self.stop)
 
     def _issue(self, m: Module) -> None:
-        """A slot goes to its queue, and its reads to their ports, in the same cycle; every `ready` here is a
-        register's."""
+        """A slot goes to its queue, and its reads to their ports, in one cycle and when there is room everywhere; every
+        `ready` here is a register's."""
         g, issue = Geometry(self.config), self.walker.o
-        m.submodules.acc_address = acc = SkidBuffer(g.acc_address)
-        m.submodules.maximum_address = maximum = SkidBuffer(g.stat_address)
+        m.submodules.acc_address = acc = Queue(g.acc_address, READS_AHEAD)
+        m.submodules.maximum_address = maximum = Queue(g.stat_address, READS_AHEAD)
+        m.submodules.residual_address = residual = SkidBuffer(g.word_address)
         branches = [
             (self.slots.i, 1, issue.p.slot),
             (acc.i, issue.p.acc_read, issue.p.acc_address),
             (maximum.i, issue.p.maximum, issue.p.slot.stat),
-            (self.read_mux.residuals, issue.p.residual_read, issue.p.residual),
+            (residual.i, issue.p.residual_read, issue.p.residual),
         ]
-        ready = 1
-        for branch, wanted, _ in branches:
-            ready &= branch.ready | ~(wanted if not isinstance(wanted, int) else Signal(init=1))
-        taken = Signal()
-        m.d.comb += [taken.eq(issue.valid & ready), issue.ready.eq(ready)]
+        m.d.comb += issue.ready.eq(Cat(branch.ready for branch, _, _ in branches).all())
         for branch, wanted, payload in branches:
-            m.d.comb += [branch.valid.eq(taken & wanted), branch.payload.eq(payload)]
+            m.d.comb += [branch.valid.eq(issue.valid & issue.ready & wanted), branch.payload.eq(payload)]
         connect(m, acc.o, flipped(self.acc_read.address))
         connect(m, maximum.o, flipped(self.maxima.address))
+        connect(m, residual.o, self.read_mux.residuals)
         connect(m, self.slots.o, self.entry.slot)
         connect(m, flipped(self.acc_read.data), self.entry.acc)
         connect(m, flipped(self.maxima.data), self.entry.maximum)
@@ -146,7 +149,7 @@ class Post(wiring.Component):
             lanes.stage.eq(entry.stage),
             lanes.scaling.eq(entry.scaling),
             lanes.acc_row.eq(self.acc_read.data.payload),
-            lanes.residual_word.eq(self.read.data.payload),
+            lanes.residual_word.eq(self.read_mux.residual.payload),
             lanes.constants.eq(entry.constants),
             entry.lanes_busy.eq(lanes.busy),
             lanes.record.eq(self.loader.record),
@@ -186,7 +189,7 @@ class Post(wiring.Component):
             self.walker.retired.eq(done.valid),
             control.done.valid.eq(done.valid | table_done.valid),
             control.done.p.mask.eq(Mux(table_done.valid, table_done.p.mask, done.p.mask)),
-            control.busy.eq((under_way != 0) | self.fetcher.active),
+            control.busy.eq((under_way != 0) | self.decoder.busy | self.fetcher.active),
         ]
         with m.If(~self.stop):
             for fault in faults:

@@ -87,8 +87,9 @@ class RowMask(wiring.Component):
 class Walker(wiring.Component):
     """Issues the slots of one job after another: one a cycle, one idle cycle between jobs.
 
-    Ports: `i`: jobs, taken when their last slot is issued. `o`: slots and the reads that they need. `stop`: issue
-    nothing more. `granted`: the records of another group were asked for; only then its slots follow, as a residual
+    A slot and its reads are worked out and checked in one cycle, and issued from registers in the next.
+    Ports: `i`: jobs, taken when their last slot is worked out. `o`: slots and the reads that they need. `stop`: work
+    out nothing more. `granted`: the records of another group were asked for; only then its slots follow, as a residual
     that was asked for before the records that it meets would keep them from coming. `retired`: the last write of an
     instruction was taken. After a RESIDUAL the next job waits until everything issued is retired: what it reads may
     just be written. `started`: a job starts. `fault`: SCRATCHPAD_RANGE or ACCUMULATOR_RANGE (also for a statistics
@@ -114,22 +115,34 @@ class Walker(wiring.Component):
         active, start, fire = Signal(), Signal(), Signal()
         self._counters(m, start, fire)
         self._addresses(m, start, fire)
-        self._issue(m)
+        issue = self._issue(m)
         hold = self._hold(m, start, fire & self.finish)
-        m.d.comb += [
-            start.eq(self.i.valid & ~active & ~hold & ~self.stop),
-            self.o.valid.eq(active & self.within & ~self.stop & self._granted(m, fire)),
-            fire.eq(self.o.valid & self.o.ready),
-            self.i.ready.eq(fire & self.finish),
-            self.fault.valid.eq(active & ~self.within),
-            self.fault.p.code.eq(Mux(self.word_within, isa.Trap.ACCUMULATOR_RANGE, isa.Trap.SCRATCHPAD_RANGE)),
-            self.fault.p.address.eq(Mux(self.word_within, Mux(self.acc_within, self.stat, self.acc), self.word)),
-        ]
+        m.d.comb += [start.eq(self.i.valid & ~active & ~hold & ~self.stop), self.i.ready.eq(fire & self.finish)]
         with m.If(start):
             m.d.sync += active.eq(1)
         with m.If(fire & self.finish):
             m.d.sync += active.eq(0)
+        self._send(m, issue, active, fire)
         return m
+
+    def _send(self, m: Module, issue, active, fire) -> None:
+        """The register behind: a slot that is within bounds goes on once its records were asked for."""
+        valid, needs, take = Signal(), Signal(), Signal()
+        issued = self.o.valid & self.o.ready
+        m.d.comb += [
+            take.eq(~self.fault.valid & (~valid | issued)),
+            fire.eq(active & take),
+            self.o.valid.eq(valid & self._granted(m, needs, issued)),
+        ]
+        with m.If(take):
+            m.d.sync += [
+                valid.eq(active & self.within & ~self.stop),
+                self.fault.valid.eq(active & ~self.within),
+                needs.eq(self.i.p.records & self.row_start & (self.slot == 0)),
+                self.o.p.eq(issue),
+                self.fault.p.code.eq(Mux(self.word_within, isa.Trap.ACCUMULATOR_RANGE, isa.Trap.SCRATCHPAD_RANGE)),
+                self.fault.p.address.eq(Mux(self.word_within, Mux(self.acc_within, self.stat, self.acc), self.word)),
+            ]
 
     def _counters(self, m: Module, start, fire) -> None:
         job, halves = self.i.p, self.geometry.halves
@@ -205,8 +218,9 @@ class Walker(wiring.Component):
             ]
         self.acc, self.stat, self.a, self.b = acc.address, stat.address, a.address, b.address
 
-    def _issue(self, m: Module) -> None:
-        g, job, issue = self.geometry, self.i.p, self.o.p
+    def _issue(self, m: Module) -> Signal:
+        """The slot where the loops stand, its reads, and whether they are within bounds."""
+        g, job, issue = self.geometry, self.i.p, Signal(Issue(self.geometry))
         slot = issue.slot
         residual, second = job.op == Operation.RESIDUAL, Signal()
         self.word = Signal(isa.SCRATCHPAD_ADDRESS_BITS + 2)
@@ -240,10 +254,11 @@ class Walker(wiring.Component):
             issue.residual_read.eq(residual),
             issue.residual.eq(self.word),
         ]
+        return issue
 
-    def _granted(self, m: Module, fire):
-        needs, ahead = self.i.p.records & self.row_start & (self.slot == 0), Signal(range(BUFFERS + 1))
-        m.d.sync += ahead.eq(ahead + self.granted - (needs & fire))
+    def _granted(self, m: Module, needs, issued):
+        ahead = Signal(range(BUFFERS + 1))
+        m.d.sync += ahead.eq(ahead + self.granted - (needs & issued))
         return ~needs | (ahead != 0)
 
     def _hold(self, m: Module, start, finished):

@@ -17,7 +17,8 @@ class Writer(wiring.Component):
     the accumulator.
 
     Two cycles of latency, a slot a cycle; `i.ready` comes from a register. Ports: `i`: results. `write`, `acc_write`:
-    the memories. `done`: an instruction's last write was taken. `blocked`: a write waits.
+    the memories. `done`: in the cycle after an
+    instruction's last write was taken. `blocked`: a write waits.
     """
 
     def __init__(self, config: Config) -> None:
@@ -50,12 +51,11 @@ class Writer(wiring.Component):
             acc_write.valid.eq(buffer.o.valid & back),
             buffer.o.ready.eq(Mux(back, acc_write.ready, write.ready)),
             taken.eq(buffer.o.valid & buffer.o.ready),
-            self.done.valid.eq(taken & stage.finish),
-            self.done.p.mask.eq(stage.signal),
             self.blocked.eq(buffer.o.valid & ~buffer.o.ready),
             write.p.address.eq(stage.address),
             acc_write.p.address.eq(stage.address),
         ]
+        m.d.sync += [self.done.valid.eq(taken & stage.finish), self.done.p.mask.eq(stage.signal)]
         self._word(m, result, write.p)
         self._row(m, result, acc_write.p)
         return m

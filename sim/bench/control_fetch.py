@@ -127,8 +127,8 @@ async def rate(dut) -> None:
     await setup.fetch(rng, 0, length)
     await setup.sink.received(length)
     each = max(1, isa.INSTRUCTION_BYTES // setup.config.bus.bytes)
-    # A burst needs three cycles, more than its data when it is only two beats.
-    busy = each if setup.config.bus.burst > 2 else each * 3 // 2
+    # A burst needs four cycles, more than its data when it is only two beats.
+    busy = each if setup.config.bus.burst > 2 else each * 4 // 2
     first = setup.sink.times[0] - begin
     assert first <= 2 * (latency + 6 + busy), f"the first instruction came after {first} cycles"
     span = setup.sink.times[length - 1] - setup.sink.times[16]

@@ -1,6 +1,7 @@
 """Faults on control with abstract units: every code, the first one wins, the bus drains, the next run works."""
 
 from celosia.hw import isa
+from celosia.hw.control.run import RESET_CYCLES
 from celosia.hw.isa import Trap, Unit
 from celosia.hw.registers import Activity
 from celosia.sim.bench.control_models import (
@@ -338,7 +339,7 @@ async def soft_reset_at_any_moment(dut) -> None:
         else:
             await host.soft_reset()
             assert await host.read("CTRL") & ~DONE_BIT & ~(1 << 3) == IDLE_BIT
-        assert host.bus.resets == before + 4
+        assert host.bus.resets == before + RESET_CYCLES
         await host.write("ISR", DONE | TRAP)
         assert await host.read("IER") == DONE | TRAP, "the host's registers stay"
         assert await host.read("PROGRAM") == host.offset

@@ -146,11 +146,11 @@ async def throughput_long_latency(dut):
 
 @cocotb.test()
 async def latency(dut):
-    """Five cycles from an instruction to its request."""
+    """Six cycles from an instruction to its request."""
     bench = Bench(dut, latency=1)
     await bench.begin()
     await bench.run(row(bench.config, segments=1, beats=32, stride=0, count=1))
-    assert bench.monitor.reads[0].cycle - bench.unit.issued[0] == 5
+    assert bench.monitor.reads[0].cycle - bench.unit.issued[0] == 6
 
 
 @cocotb.test()

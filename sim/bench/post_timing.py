@@ -10,7 +10,8 @@ from celosia.hw.post.layouts import Geometry
 from celosia.sim.bench import harness
 from celosia.sim.bench.post import Bench
 
-ROWS, GROUPS = 20, 4
+ROWS, GROUPS = 24, 4
+"""Rows that are as many as the cycles from the last use of a buffer of records to its next records, or more."""
 DRAIN = 16
 """Cycles from the last beat of an instruction to its last write, and a few."""
 

@@ -106,7 +106,7 @@ class IBertGelu(Kernel):
     erf is `c - (b - min(|q|, b))^2`; the constants must stand still while such an element is inside.
     """
 
-    LATENCY: ClassVar[int] = 7
+    LATENCY: ClassVar[int] = 8
     CONSTANTS: ClassVar[bool] = True
 
     def elaborate(self, platform) -> Module:
@@ -121,11 +121,11 @@ class IBertGelu(Kernel):
         m.d.comb += [
             pre.i.eq(product),
             pre.shift.eq(constants.pre),
-            pre.advance.eq(self.advance[4:6]),
+            pre.advance.eq(self.advance[4:7]),
             self.value.eq(value),
             self.shift.eq(shift),
         ]
-        with m.If(self.advance[6]):
+        with m.If(self.advance[7]):
             m.d.sync += [
                 value.eq(Mux(function, pre.o * constants.mult + constants.offset, rectified)),
                 shift.eq(Mux(function, constants.shift, 0)),

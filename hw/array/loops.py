@@ -1,0 +1,86 @@
+"""What the sequencers of rows and weights are built from: counted loops, and the way of an address and its order."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from celosia.hw.common.buffers import Queue
+from celosia.hw.config import Config
+from celosia.hw.interfaces import scratchpad_read
+
+
+class Loop(wiring.Component):
+    """Counts the turns of a loop, over and over; whether a turn is the last one comes from a register.
+
+    Ports: `start`: the next turn is the first of `turns` (at least 1). `step`: the next turn begins; after the last one
+    the first. `last`.
+    """
+
+    def __init__(self, bits: int) -> None:
+        self.bits = bits
+        super().__init__({"start": In(1), "turns": In(bits), "step": In(1), "last": Out(1)})
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        turns, left = Signal(self.bits, reset_less=True), Signal(self.bits, reset_less=True)
+        single = Signal(reset_less=True)
+        one = self.turns == 1
+        with m.If(self.start):
+            m.d.sync += [turns.eq(self.turns), left.eq(self.turns), single.eq(one), self.last.eq(one)]
+        with m.Elif(self.step):
+            with m.If(self.last):
+                m.d.sync += [left.eq(turns), self.last.eq(single)]
+            with m.Else():
+                m.d.sync += [left.eq(left - 1), self.last.eq(left == 2)]
+        return m
+
+
+class Asked(data.StructLayout):
+    """An address of the scratchpad, and the order that says what its word is for."""
+
+    def __init__(self, config: Config, order: data.StructLayout) -> None:
+        super().__init__({"address": scratchpad_read(config).address_bits, "order": order})
+
+
+class Asker(wiring.Component):
+    """Sends each address to the scratchpad and its order to its queue in one cycle.
+
+    Whether there is room is told ahead, from a register: so that a sequencer decides by nothing else.
+    Ports: `i`: what to send; always taken. `begun`: one has been begun that will come at `i`; never without `room`.
+    `address`, `order`. Latency: two cycles. Throughput: one a cycle.
+    """
+
+    ROOM = 4
+    """Those begun and not yet sent: as many as the cycles from one to the other, and back to `room`."""
+
+    def __init__(self, config: Config, order: data.StructLayout) -> None:
+        self.asked = Asked(config, order)
+        super().__init__(
+            {
+                "i": In(stream.Signature(self.asked, always_ready=True)),
+                "begun": In(1),
+                "room": Out(1, init=1),
+                "address": scratchpad_read(config).members["address"],
+                "order": Out(stream.Signature(order)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.submodules.queue = queue = Queue(self.asked, self.ROOM, registered=True)
+        o, free, sent = queue.o, Signal(range(self.ROOM + 1), init=self.ROOM), Signal()
+        m.d.comb += [
+            queue.i.payload.eq(self.i.payload),
+            queue.i.valid.eq(self.i.valid),
+            self.address.payload.eq(o.payload.address),
+            self.order.payload.eq(o.payload.order),
+            self.address.valid.eq(o.valid & self.order.ready),
+            self.order.valid.eq(o.valid & self.address.ready),
+            o.ready.eq(self.address.ready & self.order.ready),
+            sent.eq(o.valid & o.ready),
+        ]
+        with m.If(self.begun & ~sent):
+            m.d.sync += [free.eq(free - 1), self.room.eq(free != 1)]
+        with m.Elif(sent & ~self.begun):
+            m.d.sync += [free.eq(free + 1), self.room.eq(1)]
+        return m
