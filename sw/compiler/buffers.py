@@ -1,19 +1,16 @@
 """On-chip buffers, and steps: instructions whose addresses are not known yet."""
 
 from dataclasses import dataclass, field
-from functools import cached_property
-
-import numpy as np
 
 from celosia.hw.isa import Opcode, Unit
-from celosia.sw.compiler.sync import Region, Space
+from celosia.sw.compiler.sync import UNIT_OF, Region, Space
 
 
 class CompileError(ValueError):
     """The network cannot be put on this accelerator; the message says what does not fit and what would."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Buffer:
     """A piece of an on-chip memory with a lifetime: `size` words (scratchpad) or rows (accumulator, statistics).
 
@@ -39,7 +36,7 @@ class Buffer:
         return Access(self, 0, self.size)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # not frozen, like Access: there are hundreds of thousands of them
 class Ref:
     """A field's value that becomes the buffer's address plus `offset`."""
 
@@ -47,7 +44,7 @@ class Ref:
     offset: int
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Access:
     """What a step touches: `count` runs of `length` from `start` in the buffer, `stride` apart."""
 
@@ -62,59 +59,83 @@ class Access:
         return Region(self.buffer.space, base + self.start, self.length, self.stride, self.count)
 
 
-@dataclass
+@dataclass(slots=True)
 class Step:
-    """An instruction of ARRAY or POST, before allocation."""
+    """An instruction of ARRAY or POST, before allocation.
+
+    `frees`: the piece of the accumulator that it is the last one to use. `buffers`: all that it touches, each once,
+    reads first.
+    """
 
     opcode: Opcode
     fields: dict[str, int | Ref]
     reads: list[Access] = field(default_factory=list)
     writes: list[Access] = field(default_factory=list)
     label: str = ""
+    frees: Buffer | None = None
+    buffers: list[Buffer] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.buffers = list(dict.fromkeys([access.buffer for access in (*self.reads, *self.writes)]))
 
     @property
     def unit(self) -> Unit:
         """The unit that executes it."""
-        unit = self.opcode.unit
-        assert unit is not None
-        return unit
-
-    @cached_property
-    def buffers(self) -> list[Buffer]:
-        """Every buffer it touches, once, reads first."""
-        return list(dict.fromkeys(access.buffer for access in (*self.reads, *self.writes)))
-
-    @cached_property
-    def touched(self) -> frozenset[Buffer]:
-        """The same as a set."""
-        return frozenset(self.buffers)
+        return UNIT_OF[self.opcode]
 
 
 class Allocator:
-    """Places buffers in one memory; prefers the place that has been free for longest, so that reuse seldom waits."""
+    """Places buffers in one memory; prefers the place that has been free for longest, so that reuse seldom waits.
 
-    def __init__(self, size: int, granule: int) -> None:
-        self.granule = granule
-        # For each granule the time since which it is free; a busy one is far in the future.
-        self.free_since = np.zeros(size // granule, np.int64)
-        self._busy = np.iinfo(np.int64).max
+    `granule`: places and sizes are multiples of it.
+    """
 
-    def _granules(self, size: int) -> int:
-        return -(-size // self.granule)
+    def __init__(self, size: int, granule: int = 1) -> None:
+        self.size, self.granule = size - size % granule, granule
+        self._free = [(0, self.size)]  # pieces: start, size; the one that has been free for longest first
+        self._too_large = self.size + 1  # what is known to have no place until something is given back
 
     def place(self, size: int) -> int | None:
         """Address for `size` words, or None when no run is free."""
-        need = self._granules(size)
-        if need > len(self.free_since):
+        size = self._padded(size)
+        if size >= self._too_large:
             return None
-        latest = np.lib.stride_tricks.sliding_window_view(self.free_since, need).max(axis=1)
-        best = int(latest.argmin())
-        if latest[best] == self._busy:
-            return None
-        self.free_since[best : best + need] = self._busy
-        return best * self.granule
+        start = self._oldest_run(size)
+        if start is None:
+            self._too_large = size
+        else:
+            self._take(start, start + size)
+        return start
 
-    def release(self, address: int, size: int, time: int) -> None:
+    def release(self, address: int, size: int) -> None:
         """Give a place back."""
-        first = address // self.granule
-        self.free_since[first : first + self._granules(size)] = time
+        self._free.append((address, self._padded(size)))
+        self._too_large = self.size + 1
+
+    def _padded(self, size: int) -> int:
+        return -(-size // self.granule) * self.granule
+
+    def _oldest_run(self, size: int) -> int | None:
+        """Start of the run of `size` free words that has been free for longest.
+
+        Pieces are put together, from the oldest on, until a run is long enough.
+        """
+        ends: dict[int, int] = {}  # start of a run: its end
+        starts: dict[int, int] = {}  # end of a run: its start
+        for start, length in self._free:
+            end = start + length
+            start, end = starts.pop(start, start), ends.pop(end, end)
+            if end - start >= size:
+                return start
+            ends[start], starts[end] = end, start
+        return None
+
+    def _take(self, start: int, end: int) -> None:
+        """Remove the words from `start` to `end`: whole pieces, and the first words of one more."""
+        pieces = []
+        for first, length in self._free:
+            if start <= first < end:
+                first, length = end, first + length - end
+            if length > 0:
+                pieces.append((first, length))
+        self._free = pieces

@@ -1,25 +1,33 @@
 """What every part of the lowering shares: tensors of the tiling, constants, and the order of the steps."""
 
-from collections import deque
+from collections import Counter, deque
 
 from celosia.hw.config import Config
 from celosia.hw.isa import Unit
 from celosia.sw.compiler.buffers import Buffer, Ref, Step
 from celosia.sw.compiler.constants import Constants
+from celosia.sw.compiler.mapping import Tiling
 from celosia.sw.compiler.sync import Space
-from celosia.sw.compiler.tensors import Tensor, spans
-from celosia.sw.compiler.tiling import Tiling
+from celosia.sw.compiler.tensors import Tensor
 
 
 class Builder:
-    """Collects the steps of one network. `blocks`: (first row, rows) of each block of rows."""
+    """Collects the steps of one network.
+
+    Steps that are deferred stand between later steps of the array. Each step that is the last one to use a piece of the
+    accumulator says so (`Step.frees`), so that the builder knows how much of it is taken: deferred steps come early
+    where there would be no room.
+    """
 
     def __init__(self, config: Config, tiling: Tiling) -> None:
         self.config, self.tiling = config, tiling
         self.constants = Constants(config)
         self.steps: list[Step] = []
         self.deferred: deque[Step] = deque()
-        self.blocks = list(spans(tiling.tokens, tiling.rows))
+        self._awaited: Counter[Buffer] = Counter()  # in how many of the deferred steps
+        self._reserved = 0  # accumulator rows that deferred steps will take
+        self._held: set[Buffer] = set()
+        self._rows_held = 0
 
     def residual_tensor(self, name: str) -> Tensor:
         """int16 residual stream."""
@@ -63,17 +71,54 @@ class Builder:
         So the steps of a LayerNorm take turns with the matmuls of the next block, and the array's queue never stands
         behind POST's. A deferred step comes no later than what needs it.
         """
-        while any(not deferred.touched.isdisjoint(step.touched) for deferred in self.deferred):
-            self.steps.append(self.deferred.popleft())
-        self.steps.append(step)
+        room = self.config.acc_rows - self._new_rows(step)
+        while self.deferred and (
+            self._rows_held + self._reserved > room or not self._awaited.keys().isdisjoint(step.buffers)
+        ):
+            self._resume()
+        self._append(step)
         if step.unit is Unit.ARRAY and self.deferred:
-            self.steps.append(self.deferred.popleft())
+            self._resume()
 
     def defer(self, step: Step) -> None:
         """Append a step some time later, in the order in which steps are deferred."""
         self.deferred.append(step)
+        self._awaited.update(step.buffers)
+
+    def reserve(self, rows: int) -> None:
+        """Until the last of the deferred steps has come, they take up to `rows` of the accumulator at once."""
+        self._reserved = max(self._reserved, rows)
 
     def flush(self) -> None:
         """Append all deferred steps."""
-        self.steps.extend(self.deferred)
-        self.deferred.clear()
+        while self.deferred:
+            self._resume()
+
+    def _resume(self) -> None:
+        step = self.deferred.popleft()
+        self._append(step)
+        self._awaited.subtract(step.buffers)
+        for buffer in step.buffers:
+            if not self._awaited[buffer]:
+                del self._awaited[buffer]
+        if not self.deferred:
+            self._reserved = 0
+
+    def _append(self, step: Step) -> None:
+        self.steps.append(step)
+        new = self._new_rows(step)
+        if new:
+            self._held.update(access.buffer for access in step.writes if access.buffer.space is Space.ACCUMULATOR)
+            self._rows_held += new
+        if step.frees is not None:
+            self._held.remove(step.frees)
+            self._rows_held -= step.frees.size
+
+    def _new_rows(self, step: Step) -> int:
+        """Accumulator rows that `step` is the first to use."""
+        rows = 0
+        for access in step.writes:
+            buffer = access.buffer
+            if buffer.space is Space.ACCUMULATOR and buffer not in self._held:
+                rows += buffer.size
+        return rows

@@ -1,7 +1,7 @@
 """Encoding and decoding of instructions, derived from the layouts of `celosia.hw.isa`."""
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from amaranth.hdl import Shape
@@ -20,12 +20,17 @@ class Field:
     width: int
     signed: bool
 
-    @property
+    @cached_property
+    def mask(self) -> int:
+        """As many ones as it has bits."""
+        return (1 << self.width) - 1
+
+    @cached_property
     def low(self) -> int:
         """Smallest value."""
         return -(1 << self.width - 1) if self.signed else 0
 
-    @property
+    @cached_property
     def high(self) -> int:
         """Largest value."""
         return (1 << self.width - self.signed) - 1
@@ -91,10 +96,11 @@ def pack(fields: dict[str, Field], values: dict[str, Any], what: str) -> bytes:
         field = fields.get(name)
         if field is None:
             raise CodecError(f"{what} has no field {name!r}; it has {', '.join(fields)}")
-        value = int(value)
-        if not field.low <= value <= field.high:
-            raise CodecError(f"{what}.{name} must be from {field.low} to {field.high}, not {value}")
-        word |= (value & (1 << field.width) - 1) << field.offset
+        if value:
+            value = int(value)
+            if not field.low <= value <= field.high:
+                raise CodecError(f"{what}.{name} must be from {field.low} to {field.high}, not {value}")
+            word |= (value & field.mask) << field.offset
     return word.to_bytes(INSTRUCTION_BYTES, "little")
 
 

@@ -1,5 +1,9 @@
 """Compile a quantised encoder into a program."""
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from celosia.hw.config import Config
 from celosia.hw.isa import Opcode
 from celosia.sw.compiler.buffers import CompileError
@@ -11,7 +15,7 @@ from celosia.sw.compiler.regions import space_sizes
 from celosia.sw.compiler.schedule import Scheduler
 from celosia.sw.compiler.sync import synchronise
 from celosia.sw.compiler.tensors import round_up
-from celosia.sw.compiler.tiling import choose
+from celosia.sw.compiler.tiling import Choice, choices
 from celosia.sw.model.quantised import QuantisedEncoder
 
 
@@ -32,9 +36,33 @@ def compile_encoder(
     length = tokens if length is None else length
     if not 1 <= length <= tokens:
         raise CompileError(f"length must be from 1 to {tokens}, not {length}")
-    tiling = choose(config, tokens, encoder.hidden, encoder.heads, encoder.ffn)
-    builder = Builder(config, tiling)
-    source, result = EncoderLowering(builder, encoder, length, causal).build()
+    errors = []
+    for choice in choices(config, tokens, encoder.hidden, encoder.heads, encoder.ffn):
+        try:
+            with _without_collection():
+                return _compile(config, encoder, choice, length, causal)
+        except CompileError as error:
+            errors.append(error)
+    raise errors[0]
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """No search for garbage: a program is made of a million objects that live to its end, and looking through them
+    again and again would take a quarter of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _compile(config: Config, encoder: QuantisedEncoder, choice: Choice, length: int, causal: bool) -> Program:
+    """The program for given tiles and blocks. Errors: CompileError when they do not fit together."""
+    builder = Builder(config, choice.tiling)
+    source, result = EncoderLowering(builder, encoder, choice.mapping, length, causal).build()
     middle = source.place(INPUTS, 0)
     end = result.place(INPUTS, round_up(middle, 4096))
     for tile in source.tiles.values():
@@ -46,8 +74,13 @@ def compile_encoder(
     synchronise(ops, space_sizes(config, scheduler.scratch_bytes))
     code = assemble(config, [encode(op.opcode, op.wait, op.signal, **op.fields) for op in ops] + [encode(Opcode.END)])
     constants = builder.constants.image()
-    sizes = {PROGRAM: len(code), CONSTANTS: len(constants), INPUTS: end, SCRATCH: scheduler.scratch_bytes}
-    shape = (tokens, encoder.hidden)
+    sizes = {
+        PROGRAM: round_up(len(code), config.bus.bytes),  # instructions are fetched in whole beats
+        CONSTANTS: len(constants),
+        INPUTS: end,
+        SCRATCH: scheduler.scratch_bytes,
+    }
+    shape = (choice.tiling.tokens, encoder.hidden)
     return Program(
         config=config,
         code=code,
@@ -55,7 +88,7 @@ def compile_encoder(
         sizes=tuple(sizes[window] for window in sorted(sizes)),
         inputs={"x": source.image(shape)},
         outputs={"y": result.image(shape)},
-        macs=encoder_macs(encoder, tokens),
+        macs=encoder_macs(encoder, choice.tiling.tokens),
         labels=[*(op.label for op in ops), ""],
     )
 

@@ -29,8 +29,10 @@ class Constants:
         self._places: dict[object, tuple[int, int]] = {}
         self.size = 0
 
-    def buffer(self, key: object, make: Callable[[], npt.NDArray[np.uint8]], label: str) -> Buffer:
-        """A buffer that streams in the bytes that `make` gives; they are padded to whole transfers."""
+    def buffer(
+        self, key: object, make: Callable[[], npt.NDArray[np.uint8]], label: str, stream: bool = True
+    ) -> Buffer:
+        """A buffer for the bytes that `make` gives; they are padded to whole transfers. `stream`: see `Buffer`."""
         if key not in self._places:
             raw = make()
             padded = np.zeros(round_up(len(raw), self.config.beat_bytes), np.uint8)
@@ -40,7 +42,7 @@ class Constants:
             self.size += len(padded)
         offset, size = self._places[key]
         words = size // self.config.word_bytes
-        return Buffer(Space.SCRATCHPAD, words, label, home=(CONSTANTS, offset), loaded=True, stream=True)
+        return Buffer(Space.SCRATCHPAD, words, label, home=(CONSTANTS, offset), loaded=True, stream=stream)
 
     def image(self) -> npt.NDArray[np.uint8]:
         """All bytes."""

@@ -1,6 +1,7 @@
 """Linear parts: weights in chunks, matmuls, requantisation to int8."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -8,8 +9,8 @@ from celosia.hw.isa import Activation, Opcode
 from celosia.sw.compiler.buffers import Access, Buffer, Ref, Step
 from celosia.sw.compiler.builder import Builder
 from celosia.sw.compiler.constants import pad, pad_heads, requant_records
-from celosia.sw.compiler.tensors import Tensor, round_up, spans
-from celosia.sw.compiler.tiling import Tiling
+from celosia.sw.compiler.mapping import Tiling
+from celosia.sw.compiler.tensors import Part, Tensor, parts, round_up, spans
 from celosia.sw.model.quantised import QuantisedLinear
 
 
@@ -37,99 +38,165 @@ def padded_linear(
 
 
 @dataclass(frozen=True)
+class Piece:
+    """Results in the accumulator: rows `part`, `outputs` outputs from `first` on.
+
+    `records`: where the outputs' parameter records are, if they came with the weights.
+    """
+
+    part: Part
+    first: int
+    outputs: int
+    acc: Buffer
+    records: Ref | None = None
+
+
+Finish = Callable[[Piece], None]
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where int8 results go: tensor `out`, by way of `activation` with `constants`."""
+
+    out: Tensor
+    activation: Activation = Activation.NONE
+    constants: int = 0
+
+
+@dataclass(frozen=True)
 class LinearLowering:
-    """Steps of linear parts."""
+    """Steps of one linear part on `x`.
+
+    `resident`: weights that are asked for again may keep their place in the scratchpad. `records`: the parameter
+    records of a requantisation travel with the weights.
+    """
 
     builder: Builder
+    linear: Linear
+    x: Tensor
+    resident: bool = False
+    records: bool = True
+    _chunks: dict[tuple[int, int], Buffer] = field(default_factory=dict)
 
-    def matmul_requant(
-        self,
-        linear: Linear,
-        x: Tensor,
-        block: int,
-        out: Tensor,
-        column: int,
-        activation: Activation = Activation.NONE,
-        constants: int = 0,
-    ) -> None:
-        """One tile column of int8 `out` for one block of rows; `constants`: of the activation."""
-        b = self.builder
-        rows, first, width = x.height(block), column * out.tile_channels, out.width(column)
-        outputs = b.tiling.outputs(width)
-        tile_row, row = divmod(b.blocks[block][0], out.tile_rows)
-        tile, stride = out.tiles[tile_row, column], out.stride(tile_row)
-        for n0 in range(first, first + width, outputs):
-            acc = b.acc(rows, outputs, f"{linear.key}[{n0}:]")
-            for k in range(x.columns):
-                chunk = self._chunk(linear, n0, outputs, k * x.tile_channels, x.width(k), k == x.columns - 1)
-                self._matmul(linear, x, block, k, chunk, acc, outputs, k > 0)
-            at = (n0 - first) // b.config.word_bytes * stride + row
-            weights = outputs * x.width(x.columns - 1) // b.config.word_bytes
-            fields = b.post_fields(acc, 0, rows, outputs) | {
-                "activation": activation.value,
-                "constants": constants,
-                "parameters": chunk.at(weights),
-                "out_address": tile.at(at),
-                "out_stride": stride,
+    def requantise(self, rows: Sequence[Part], first: int, outputs: int, to: Target) -> None:
+        """int8 results of a block: `rows`, `outputs` outputs from `first` on."""
+        width = self.builder.tiling.outputs(to.out.tile_channels)
+        self.block(rows, first, outputs, width, lambda piece: self._requant(piece, to))
+
+    def block(self, rows: Sequence[Part], first: int, outputs: int, width: int, finish: Finish) -> None:
+        """Matmuls of a block in pieces of `width` outputs; `finish` adds what follows a piece when it is complete."""
+        for some in [[part] for part in rows] if self.resident else [rows]:
+            for n0, n in spans(outputs, width) if self.resident else [(0, outputs)]:
+                block = Block(self, some, first + n0, n, width, finish)
+                for column in range(self.x.columns):
+                    block.add(column)
+
+    def accumulate(self, accs: dict[Part, Buffer], offset: int, first: int, outputs: int, column: int) -> Ref:
+        """Add the product of tile column `column` of `x` and a chunk of weights to `accs`, from output `offset` on.
+
+        Where the records of these outputs are, if `column` is the last.
+        """
+        chunk = self._chunk(first, outputs, column)
+        for part, acc in accs.items():
+            self._matmul(part, column, chunk, outputs, acc, self.builder.acc_rows(part.rows, offset))
+        return chunk.at(outputs * self.x.width(column) // self.builder.config.word_bytes)
+
+    def _requant(self, piece: Piece, to: Target) -> None:
+        """A step for each row of tiles of the output that the piece's rows lie in."""
+        assert piece.records is not None
+        b, part, out, chunk = self.builder, piece.part, to.out, piece.records.buffer
+        column, within = divmod(piece.first, out.tile_channels)
+        block, blocks = within // b.config.word_bytes, piece.outputs // b.config.word_bytes
+        columns = piece.outputs // b.config.array.columns
+        for some in parts(part.start, part.rows, out.tile_rows):
+            offset = some.start - part.start
+            fields = b.post_fields(piece.acc, offset, some.rows, piece.outputs) | {
+                "acc_stride": part.rows,
+                "activation": to.activation.value,
+                "constants": to.constants,
+                "parameters": piece.records,
+                "out_address": out.at(some, column, block),
+                "out_stride": out.stride(some.tile),
             }
-            reads = [acc.whole(), Access(chunk, weights, chunk.size - weights)]
-            writes = [Access(tile, at, rows, stride, outputs // b.config.word_bytes)]
-            b.add(Step(Opcode.REQUANT, fields, reads, writes, linear.key))
+            reads = [
+                Access(piece.acc, offset, some.rows, part.rows, columns),
+                Access(chunk, piece.records.offset, chunk.size - piece.records.offset),
+            ]
+            frees = piece.acc if offset + some.rows == part.rows else None
+            writes = [out.access(some, column, block, blocks)]
+            b.add(Step(Opcode.REQUANT, fields, reads, writes, self.linear.key, frees))
 
-    def matmul_column(self, linear: Linear, x: Tensor, block: int, column: int, acc: Buffer) -> None:
-        """Add the product of one tile column of `x` with all outputs to `acc`."""
-        b = self.builder
-        for n0, outputs in spans(len(linear.weight), b.tiling.outputs(b.tiling.chunk_outputs)):
-            chunk = self._chunk(linear, n0, outputs, column * x.tile_channels, x.width(column), False)
-            offset = b.acc_rows(x.height(block), n0)
-            self._matmul(linear, x, block, column, chunk, acc, outputs, column > 0, offset)
-
-    def load_table(self, name: str, table: np.ndarray) -> None:
-        """Load the activation table."""
-        buffer = self.builder.constants.buffer(name, lambda: table.view(np.uint8), name)
-        self.builder.add(Step(Opcode.TABLE, {"parameters": buffer.at()}, [buffer.whole()], [], name))
-
-    def _chunk(self, linear: Linear, n0: int, n: int, k0: int, k: int, records: bool) -> Buffer:
-        """Weights of outputs n0 ... and inputs k0 ..., followed by the outputs' records when `records`."""
-        constants = self.builder.constants
+    def _chunk(self, n0: int, n: int, column: int) -> Buffer:
+        """Weights of outputs n0 ... for tile column `column` of `x`; behind the last column's the outputs' records."""
+        if (n0, column) in self._chunks:
+            return self._chunks[n0, column]
+        constants, linear = self.builder.constants, self.linear
+        k0 = column * self.x.tile_channels
+        k = self.x.width(column)
+        records = self.records and column == self.x.columns - 1
 
         def make() -> np.ndarray:
             pieces = [constants.weights(linear.weight[n0 : n0 + n, k0 : k0 + k])]
             pieces += [constants.grouped(linear.records[n0 : n0 + n])] if records else []
             return np.concatenate(pieces)
 
-        return constants.buffer((linear.key, n0, k0, records), make, f"{linear.key}[{n0}:,{k0}:]")
+        label = f"{linear.key}[{n0}:,{k0}:]"
+        chunk = constants.buffer((linear.key, n0, k0), make, label, stream=not self.resident)
+        if self.resident:
+            self._chunks[n0, column] = chunk
+        return chunk
 
-    def _matmul(
-        self,
-        linear: Linear,
-        x: Tensor,
-        block: int,
-        column: int,
-        chunk: Buffer,
-        acc: Buffer,
-        outputs: int,
-        accumulate: bool,
-        offset: int = 0,
-    ) -> None:
-        """acc[offset:] (+)= one tile of `x` times one chunk of weights."""
-        b = self.builder
-        rows, tile = x.height(block), x.tiles[block, column]
+    def _matmul(self, part: Part, column: int, chunk: Buffer, outputs: int, acc: Buffer, offset: int) -> None:
+        """acc[offset:] (+)= rows of one tile of `x` times one chunk of weights."""
+        b, x = self.builder, self.x
         n_tiles = outputs // b.config.array.columns
         k_tiles = x.width(column) // b.config.array.rows
         fields: dict[str, int | Ref] = {
             "transposed": 1,
-            "accumulate": int(accumulate),
-            "a_address": tile.at(),
-            "a_stride": x.stride(block),
+            "accumulate": int(column > 0),
+            "a_address": x.at(part, column),
+            "a_stride": x.stride(part.tile),
             "b_address": chunk.at(),
             "b_stride": outputs,
             "acc_address": acc.at(offset),
-            "acc_stride": rows,
-            "m": rows,
+            "acc_stride": part.rows,
+            "m": part.rows,
             "n_tiles": n_tiles,
             "k_tiles": k_tiles,
         }
-        target = Access(acc, offset, n_tiles * rows)
-        reads = [tile.whole(), Access(chunk, 0, k_tiles * outputs)] + ([target] if accumulate else [])
-        b.add(Step(Opcode.MATMUL, fields, reads, [target], linear.key))
+        target = Access(acc, offset, n_tiles * part.rows)
+        reads = [x.access(part, column), Access(chunk, 0, k_tiles * outputs)] + ([target] if column else [])
+        b.add(Step(Opcode.MATMUL, fields, reads, [target], self.linear.key))
+
+
+class Block:
+    """Results of `rows` x `outputs` outputs from `first` on, in pieces of `width` outputs, as they are summed up.
+
+    `finish` adds what follows a piece when it is complete.
+    """
+
+    def __init__(
+        self, lowering: LinearLowering, rows: Sequence[Part], first: int, outputs: int, width: int, finish: Finish
+    ) -> None:
+        self.lowering, self.finish = lowering, finish
+        label = f"{lowering.linear.key}[{first}:]"
+        self.pieces = [
+            (first + n0, n, {part: lowering.builder.acc(part.rows, n, label) for part in rows})
+            for n0, n in spans(outputs, width)
+        ]
+        self.chunk = {n: lowering.builder.tiling.outputs(n) for _, n, _ in self.pieces}
+
+    def add(self, column: int) -> None:
+        """Add the products of one tile column of the operand; columns come in order."""
+        for first, outputs, accs in self.pieces:
+            for n0, n in spans(outputs, self.chunk[outputs]):
+                records = self.lowering.accumulate(accs, n0, first + n0, n, column)
+            if column == self.lowering.x.columns - 1:
+                for part, acc in accs.items():
+                    self.finish(Piece(part, first, outputs, acc, records))
+
+
+def load_table(builder: Builder, name: str, table: np.ndarray) -> None:
+    """Load the activation table."""
+    buffer = builder.constants.buffer(name, lambda: table.view(np.uint8), name)
+    builder.add(Step(Opcode.TABLE, {"parameters": buffer.at()}, [buffer.whole()], [], name))

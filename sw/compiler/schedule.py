@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 
 from celosia.hw.config import Config
 from celosia.hw.isa import Opcode
-from celosia.sw.compiler.buffers import Access, Allocator, Buffer, CompileError, Ref, Step
+from celosia.sw.compiler.buffers import Allocator, Buffer, CompileError, Ref, Step
 from celosia.sw.compiler.program import SCRATCH
 from celosia.sw.compiler.sync import Op, Region, Space
 
@@ -20,6 +20,14 @@ NAMES = {
     Space.ACCUMULATOR: "accumulator rows",
     Space.STATISTICS: "statistics rows",
 }
+
+
+def activation_words(config: Config) -> int:
+    """Scratchpad words for what is kept because it is used again.
+
+    The other three eighths are for what streams through: weights in use, weights to come, tiles that are reloaded.
+    """
+    return config.scratchpad_words * 5 // 8
 
 
 class Uses:
@@ -56,12 +64,12 @@ class Uses:
         return max(candidates, key=lambda b: (self.next(b, index) - index) * (2 if b in clean else 1))
 
 
-def plan_drops(steps: list[Step], uses: Uses, budget: int) -> set[tuple[Buffer, int]]:
-    """Pairs (activation, step after which it leaves the scratchpad although it is used again).
+def plan_drops(steps: list[Step], uses: Uses, budget: int) -> dict[Buffer, set[int]]:
+    """For activations the steps after which they leave the scratchpad although they are used again.
 
     `budget`: scratchpad words for activations; a step that needs more gets more.
     """
-    drops: set[tuple[Buffer, int]] = set()
+    drops: dict[Buffer, set[int]] = defaultdict(set)
     resident: dict[Buffer, int] = {}  # activation -> its latest use
     clean = {buffer for buffer in uses.steps if buffer.loaded}
     total = 0
@@ -76,7 +84,7 @@ def plan_drops(steps: list[Step], uses: Uses, budget: int) -> set[tuple[Buffer, 
             if not others:
                 break
             victim = uses.victim(others, clean, index)
-            drops.add((victim, resident.pop(victim)))
+            drops[victim].add(resident.pop(victim))
             clean.add(victim)
             total -= victim.size
         for buffer in mine:
@@ -92,8 +100,7 @@ class Scheduler:
     def __init__(self, config: Config, steps: list[Step]) -> None:
         self.config, self.steps = config, steps
         self.uses = Uses(steps)
-        # Three eighths for what streams through: weights in use, weights to come, tiles that are reloaded.
-        self.drops = plan_drops(steps, self.uses, config.scratchpad_words * 5 // 8)
+        self.drops = plan_drops(steps, self.uses, activation_words(config))
         granule = max(1, config.scratchpad_words // 1024)
         self.memories = {
             Space.SCRATCHPAD: Allocator(config.scratchpad_words, granule),
@@ -127,10 +134,10 @@ class Scheduler:
     def _allocate(self, index: int) -> Buffer | None:
         """Place the buffers of a step and load what it reads; the first buffer that has no room, or None."""
         step = self.steps[index]
-        inputs = {access.buffer for access in step.reads}
         for buffer in step.buffers:
             if buffer in self.address:
-                self._keep(buffer, index)
+                if buffer in self.drops:
+                    self._keep(buffer, index)
                 continue
             place = self.memories[buffer.space].place(buffer.size)
             if place is None:
@@ -139,7 +146,7 @@ class Scheduler:
             if (
                 buffer.space is Space.SCRATCHPAD
                 and buffer.home is not None
-                and (buffer in inputs or buffer in self.clean)
+                and (buffer in self.clean or any(access.buffer is buffer for access in step.reads))
             ):
                 self._transfer(Opcode.LOAD, buffer)
                 self.ahead[index] += 1
@@ -149,7 +156,7 @@ class Scheduler:
         """A use that the run-ahead has reached while the buffer is still there: no need to drop it in between."""
         before = self.uses.previous(buffer, index)
         if before is not None:
-            self.drops.discard((buffer, before))
+            self.drops[buffer].discard(before)
 
     def _evict(self, index: int, wanted: Buffer) -> None:
         step = self.steps[index]
@@ -157,7 +164,7 @@ class Scheduler:
         others = [b for b in self.address if b.space is wanted.space and b not in mine]
         if wanted.space is not Space.SCRATCHPAD or not others:
             needs = sum(b.size for b in mine if b.space is wanted.space)
-            total = len(self.memories[wanted.space].free_since) * self.memories[wanted.space].granule
+            total = self.memories[wanted.space].size
             raise CompileError(
                 f"{step.label or step.opcode.name} needs {needs} {NAMES[wanted.space]} at once beside what is in use; "
                 f"this configuration has {total}"
@@ -170,7 +177,7 @@ class Scheduler:
         if buffer.space is Space.SCRATCHPAD and needed and buffer not in self.clean:
             self._transfer(Opcode.STORE, buffer)
             self.clean.add(buffer)
-        self.memories[buffer.space].release(self.address.pop(buffer), buffer.size, len(self.ops))
+        self.memories[buffer.space].release(self.address.pop(buffer), buffer.size)
 
     def _transfer(self, opcode: Opcode, buffer: Buffer) -> None:
         if buffer.home is None:
@@ -192,16 +199,16 @@ class Scheduler:
         self.ops.append(Op(opcode, fields, reads, writes, label=buffer.label))
 
     def _emit(self, index: int, step: Step) -> None:
-        def resolve(value: int | Ref) -> int:
-            return self.address[value.buffer] + value.offset if isinstance(value, Ref) else value
-
-        def regions(accesses: list[Access]) -> list[Region]:
-            return [access.region(self.address[access.buffer]) for access in accesses]
-
-        fields = {name: resolve(value) for name, value in step.fields.items()}
-        self.ops.append(Op(step.opcode, fields, regions(step.reads), regions(step.writes), label=step.label))
+        place = self.address
+        fields = {
+            name: place[value.buffer] + value.offset if isinstance(value, Ref) else value
+            for name, value in step.fields.items()
+        }
+        reads = [access.region(place[access.buffer]) for access in step.reads]
+        writes = [access.region(place[access.buffer]) for access in step.writes]
+        self.ops.append(Op(step.opcode, fields, reads, writes, label=step.label))
         for access in step.writes:
             self.clean.discard(access.buffer)
         for buffer in step.buffers:
-            if self.uses.last(buffer) == index or (buffer, index) in self.drops:
+            if self.uses.last(buffer) == index or (buffer in self.drops and index in self.drops[buffer]):
                 self._drop(buffer, index)

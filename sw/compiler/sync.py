@@ -6,18 +6,20 @@ token an instruction is therefore enough: the k-th wait of a consumer for a prod
 producer.
 """
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-import numpy as np
-
 from celosia.hw.isa import UNITS, Opcode, Unit
+
+UNIT_OF = {opcode: opcode.unit for opcode in Opcode if opcode.unit is not None}
+"""The unit of every instruction that has one."""
 
 
 class Space(IntEnum):
     """Address spaces in which instructions meet.
 
-    MEMORY counts in units of `MEMORY_GRANULE` bytes of the scratch window.
+    MEMORY counts in units of `Config.beat_bytes` of the scratch window.
     """
 
     SCRATCHPAD = 0
@@ -27,7 +29,7 @@ class Space(IntEnum):
     TABLE = 4
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # not frozen: there are hundreds of thousands of them
 class Region:
     """`count` runs of `length` words from `start` on, `stride` apart."""
 
@@ -37,16 +39,15 @@ class Region:
     stride: int = 0
     count: int = 1
 
-    def slices(self) -> list[slice]:
-        """The runs; contiguous ones as one."""
-        if self.count == 1 or self.stride == self.length:
-            return [slice(self.start, self.start + self.length * self.count)]
-        return [
-            slice(self.start + i * self.stride, self.start + i * self.stride + self.length) for i in range(self.count)
-        ]
+    def runs(self) -> list[tuple[int, int]]:
+        """(first word, word behind the last one) of the runs; contiguous ones as one."""
+        start, length = self.start, self.length
+        if self.count == 1 or self.stride == length:
+            return [(start, start + length * self.count)]
+        return [(start + i * self.stride, start + i * self.stride + length) for i in range(self.count)]
 
 
-@dataclass
+@dataclass(slots=True)
 class Op:
     """An instruction before encoding.
 
@@ -64,62 +65,97 @@ class Op:
     @property
     def unit(self) -> Unit:
         """The unit that executes it."""
-        unit = self.opcode.unit
-        assert unit is not None
-        return unit
+        return UNIT_OF[self.opcode]
+
+
+
+class _Cell:
+    """A run of words that are alike: the last write, and the last read since by each unit.
+
+    `writer`, `written`: unit of the write and its number within the unit; `read`: a number for each unit; -1: none.
+    What came before the write is of no interest: the write itself came after it.
+    """
+
+    __slots__ = ("read", "writer", "written")
+
+    def __init__(self, writer: int, written: int, read: list[int]) -> None:
+        self.writer, self.written, self.read = writer, written, read
 
 
 class _History:
-    """For each word of each space and each unit: the last instruction (its number within the unit) that wrote or
-    read it."""
+    """What happened last to the words of one space: cells, and the first word of each (and the end of the last)."""
 
-    def __init__(self, sizes: dict[Space, int]) -> None:
-        self.written = {space: np.full((UNITS, size), -1, np.int64) for space, size in sizes.items()}
-        self.read = {space: np.full((UNITS, size), -1, np.int64) for space, size in sizes.items()}
+    def __init__(self, size: int) -> None:
+        self.starts = [0, size]
+        self.cells = [_Cell(0, -1, [-1] * UNITS)]
 
-    @staticmethod
-    def _latest(table: dict[Space, np.ndarray], region: Region, into: np.ndarray) -> None:
-        for run in region.slices():
-            np.maximum(into, table[region.space][:, run].max(axis=1, initial=-1), out=into)
+    def cut(self, start: int, stop: int) -> slice:
+        """The cells that are the words from `start` to `stop`."""
+        starts = self.starts
+        first = bisect_left(starts, start)
+        if starts[first] != start:
+            self._split(first, start)
+        last = bisect_left(starts, stop, first)
+        if starts[last] != stop:
+            self._split(last, stop)
+        return slice(first, last)
 
-    def needs(self, op: Op) -> tuple[np.ndarray, np.ndarray]:
-        """For each unit the last instruction that `op` must follow: by read-after-write, and by anything after a
-        read or write."""
-        raw = np.full(UNITS, -1, np.int64)
-        for region in op.reads:
-            self._latest(self.written, region, raw)
-        others = raw.copy()
-        for region in op.writes:
-            self._latest(self.written, region, others)
-            self._latest(self.read, region, others)
-        return raw, others
+    def _split(self, index: int, word: int) -> None:
+        cell = self.cells[index - 1]
+        self.starts.insert(index, word)
+        self.cells.insert(index, _Cell(cell.writer, cell.written, cell.read.copy()))
 
-    def record(self, op: Op, number: int) -> None:
-        for table, regions in ((self.read, op.reads), (self.written, op.writes)):
-            for region in regions:
-                for run in region.slices():
-                    table[region.space][op.unit, run] = number
+    def read(self, run: tuple[int, int], unit: int, number: int, needs: list[int]) -> None:
+        """Instruction `number` of a unit reads a run of words; raise `needs`, for each unit, to what it follows."""
+        for cell in self.cells[self.cut(*run)]:
+            if cell.written > needs[cell.writer]:
+                needs[cell.writer] = cell.written
+            cell.read[unit] = number
+
+    def write(self, run: tuple[int, int], unit: int, number: int, needs: list[int]) -> None:
+        """The same for a write, which follows earlier reads as well."""
+        where = self.cut(*run)
+        for cell in self.cells[where]:
+            if cell.written > needs[cell.writer]:
+                needs[cell.writer] = cell.written
+            for reader, last in enumerate(cell.read):
+                if last > needs[reader]:
+                    needs[reader] = last
+        self.starts[where] = [run[0]]
+        self.cells[where] = [_Cell(unit, number, [-1] * UNITS)]
 
 
-def synchronise(ops: list[Op], sizes: dict[Space, int]) -> None:
-    """Set the masks of `ops`, in program order, so that every dependency is kept however fast or slow each unit is.
+def _needs(op: Op, number: int, histories: dict[Space, _History]) -> list[int]:
+    """For each unit the last instruction that `op`, instruction `number` of its own unit, must follow; -1: none.
 
     Within a unit instructions are in order everywhere but in the scratchpad: there a read must wait for the unit's own
     write.
     """
-    history = _History(sizes)
+    unit, own = op.unit, -1
+    needs = [-1] * UNITS
+    for region in op.reads:
+        for run in region.runs():
+            histories[region.space].read(run, unit, number, needs)
+        if region.space is Space.SCRATCHPAD:
+            own = needs[unit]
+        needs[unit] = own
+    for region in op.writes:
+        for run in region.runs():
+            histories[region.space].write(run, unit, number, needs)
+    needs[unit] = own
+    return needs
+
+
+def synchronise(ops: list[Op], sizes: dict[Space, int]) -> None:
+    """Set the masks of `ops`, in program order, so that every dependency is kept however fast or slow each unit is."""
+    histories = {space: _History(size) for space, size in sizes.items()}
     issued: list[list[Op]] = [[] for _ in range(UNITS)]
-    waited = np.full((UNITS, UNITS), -1, np.int64)
+    waited = [[-1] * UNITS for _ in range(UNITS)]
     for op in ops:
         unit = op.unit
-        raw, _ = history.needs(Op(op.opcode, {}, [r for r in op.reads if r.space is Space.SCRATCHPAD], []))
-        own = raw[unit]
-        _, needed = history.needs(op)
-        for producer in Unit:
-            last = int(own if producer is unit else needed[producer])
-            if last > waited[unit, producer]:
-                waited[unit, producer] = last
+        for producer, last in enumerate(_needs(op, len(issued[unit]), histories)):
+            if last > waited[unit][producer]:
+                waited[unit][producer] = last
                 op.wait |= 1 << producer
                 issued[producer][last].signal |= 1 << unit
-        history.record(op, len(issued[unit]))
         issued[unit].append(op)

@@ -1,12 +1,13 @@
 """Tensors as grids of tiles, and their memory images."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from celosia.hw.config import Config
-from celosia.sw.compiler.buffers import Buffer
+from celosia.sw.compiler.buffers import Access, Buffer, Ref
 from celosia.sw.compiler.program import TensorImage, TileImage
 from celosia.sw.compiler.sync import Space
 
@@ -20,6 +21,28 @@ def spans(total: int, step: int) -> Iterator[tuple[int, int]]:
     """(start, size) of pieces of at most `step`."""
     for start in range(0, total, step):
         yield start, min(step, total - start)
+
+
+@dataclass(frozen=True)
+class Part:
+    """`rows` rows of the tiles in row `tile` of a grid, from the tiles' row `row` on; `start`: of the tensor."""
+
+    tile: int
+    row: int
+    rows: int
+    start: int
+
+
+def parts(start: int, rows: int, tile_rows: int) -> list[Part]:
+    """`rows` rows of a tensor from `start` on, cut where tiles of `tile_rows` rows end."""
+    result = []
+    end = start + rows
+    while start < end:
+        tile, row = divmod(start, tile_rows)
+        size = min(tile_rows - row, end - start)
+        result.append(Part(tile, row, size, start))
+        start += size
+    return result
 
 
 def to_blocked(matrix: npt.NDArray, word_bytes: int) -> npt.NDArray[np.uint8]:
@@ -61,6 +84,7 @@ class Tensor:
         self.tile_rows, self.tile_channels = tile_rows, tile_channels
         self.row_step = max(row_step, config.beat_bytes // config.word_bytes)
         self.words_per_row = np.dtype(dtype).itemsize
+        self._strides = [self.padded(row) * self.words_per_row for row in range(-(-rows // tile_rows))]
         self.tiles = {
             (r // tile_rows, c // tile_channels): Buffer(
                 Space.SCRATCHPAD, self.tile_words(r // tile_rows, c // tile_channels), f"{name}[{r}:,{c}:]"
@@ -83,7 +107,7 @@ class Tensor:
 
     def stride(self, row: int) -> int:
         """Words between blocks of a tile."""
-        return self.padded(row) * self.words_per_row
+        return self._strides[row]
 
     def tile_words(self, row: int, column: int) -> int:
         """Scratchpad words of a tile."""
@@ -93,6 +117,20 @@ class Tensor:
     def columns(self) -> int:
         """Tile columns."""
         return -(-self.channels // self.tile_channels)
+
+    def at(self, part: Part, column: int, block: int = 0) -> Ref:
+        """Address of the first of some rows in tile column `column`, from channel block `block` of the tile on."""
+        return self.tiles[part.tile, column].at(self._offset(part, block))
+
+    def access(self, part: Part, column: int, block: int = 0, blocks: int | None = None) -> Access:
+        """The same rows; `blocks`: of channels, all by default."""
+        if blocks is None:
+            blocks = self.width(column) // self.config.word_bytes
+        tile, words = self.tiles[part.tile, column], part.rows * self.words_per_row
+        return Access(tile, self._offset(part, block), words, self.stride(part.tile), blocks)
+
+    def _offset(self, part: Part, block: int) -> int:
+        return block * self.stride(part.tile) + part.row * self.words_per_row
 
     def place(self, window: int, offset: int) -> int:
         """Give every tile a home from `offset` on; the offset behind them."""

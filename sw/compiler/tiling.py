@@ -1,126 +1,238 @@
-"""Tile sizes for one encoder on one configuration."""
+"""Choice of tiles and blocks for an encoder: candidates are data, and the one with the lowest estimated cost is taken.
 
+The parts of a layer are chosen one by one: for given tiles, their costs do not depend on one another.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
+from operator import itemgetter
+from typing import Generic, TypeVar
 
 from celosia.hw.config import Config
 from celosia.hw.numerics import ACC_BITS
 from celosia.sw.compiler.buffers import CompileError
+from celosia.sw.compiler.cost import Cost, Costs
+from celosia.sw.compiler.mapping import Blocking, Mapping, Queries, Tiling
 from celosia.sw.compiler.tensors import round_up
 
 _LARGEST_PRODUCT = 255 * 128
 """Of a u8 or int8 activation and an int8 weight."""
+_LARGEST_CHUNK = 8192
+"""Bytes of weights that are loaded at once, at most: enough for the bus to be busy."""
+_TILE_HEIGHTS = (4, 2, 1)
+"""Rows of a tile, at most, in sides of the array: the candidates; the first one for large scratchpads only."""
+_TILE_WIDTH = 4
+"""Channels of a tile, at most, in sides of the array."""
+_MOST_AHEAD = 16
+"""Blocks of attention under way, at most."""
+_CERTAIN = 0.99
+"""Share of the cycles that what is not fused must save: costs are not known better, and it needs more transfers."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Tiling:
-    """How an encoder of `tokens` rows is cut.
+class Choice:
+    """Tiles, the blocks in which the parts of a layer work through them, and the estimated cycles of a layer."""
 
-    `step`: channels and weight-operand rows are padded to multiples of it (the larger side of the array). `rows`: rows
-    of a block of queries or tokens. `key_rows`: rows of a tile of K and V. `channels`: of an activation's tile, which
-    is also the reduction of one weight chunk. `chunk_outputs`: outputs of one weight chunk. `head`, `hidden`, `width`,
-    `ffn`: padded channels of a head, of the residual stream, of all heads, of the FFN.
-    """
-
-    step: int
-    tokens: int
-    rows: int
-    key_rows: int
-    channels: int
-    chunk_outputs: int
-    head: int
-    heads: int
-    hidden: int
-    ffn: int
-
-    @property
-    def width(self) -> int:
-        """Padded channels of all heads."""
-        return self.head * self.heads
-
-    @property
-    def keys(self) -> int:
-        """Padded columns of the score matrix."""
-        return round_up(self.tokens, self.step)
-
-    @property
-    def head_channels(self) -> int:
-        """Channels of a tile of Q, K, V or context: whole heads.
-
-        Few when there are several blocks of rows, since then the tiles are loaded again head by head.
-        """
-        most = self.channels if self.tokens <= self.rows else self.channels // 2
-        return self.head * max(1, most // self.head)
-
-    def outputs(self, tile_channels: int) -> int:
-        """Outputs of a weight chunk whose results go to tiles of `tile_channels`: a divisor of it."""
-        most = min(self.chunk_outputs, tile_channels)
-        return next(n for n in range(most - most % self.step, 0, -self.step) if tile_channels % n == 0)
+    tiling: Tiling
+    mapping: Mapping
+    cycles: float
 
 
 def choose(config: Config, tokens: int, hidden: int, heads: int, ffn: int) -> Tiling:
-    """Tile sizes that keep array and bus busy and leave room for double buffering.
+    """The tiles of the cheapest choice. Errors: CompileError that says what would fit."""
+    return choices(config, tokens, hidden, heads, ffn)[0].tiling
 
-    Errors: CompileError when one row does not fit.
+
+def choices(config: Config, tokens: int, hidden: int, heads: int, ffn: int) -> list[Choice]:
+    """The cheapest choice for each height of tiles, the cheapest of them first; at least one.
+
+    Costs know how much room there is, not whether it is in one piece. So others follow, in the same order, that leave a
+    quarter of the accumulator free. Errors: CompileError that says what would fit.
     """
     if tokens < 1:
         raise CompileError(f"a sequence must have at least 1 token, not {tokens}")
-    step = max(config.array.rows, config.array.columns)
-    head = round_up(hidden // heads, step)
-    stream, keys = round_up(hidden, step), round_up(tokens, step)
-    widest = max(stream, keys)
+    shape = (tokens, hidden, heads, ffn)
+    _check_widths(config, *shape)
+    found = [*_mapped(config, 0, *shape), *_mapped(config, 0.25, *shape)]
+    if not found:
+        raise CompileError(_what_would_fit(config, *shape))
+    return found
+
+
+def _mapped(config: Config, spare: float, tokens: int, hidden: int, heads: int, ffn: int) -> list[Choice]:
+    """The choice for each height of tiles that has room, the cheapest of them first. `spare`: see `map_layer`."""
+    side = _side(config)
+    # The tallest ones where an int16 tile takes at most a sixteenth of the scratchpad; all of the same height.
+    tallest = [sides for sides in _TILE_HEIGHTS if sides < 4 or 32 * sides * _TILE_WIDTH * side**2 <= _on_chip(config)]
+    heights = dict.fromkeys(-(-tokens // -(-tokens // (sides * side))) for sides in tallest)
+    tilings = [cut(config, rows, tokens, hidden, heads, ffn) for rows in heights]
+    mapped = [map_layer(config, tiling, spare) for tiling in tilings]
+    return sorted((one for one in mapped if one is not None), key=lambda choice: choice.cycles)
+
+
+def cut(config: Config, rows: int, tokens: int, hidden: int, heads: int, ffn: int) -> Tiling:
+    """The tiles of an encoder, with `rows` rows each."""
+    side, on_chip = _side(config), _on_chip(config)
+    # A sixteenth of the scratchpad for a chunk of weights, more where that would be few tiles of the array.
+    chunk = max(side * side, min(8 * side * side, on_chip // 8), min(on_chip // 16, _LARGEST_CHUNK))
+    channels = _TILE_WIDTH * side  # fewer where an int16 tile would take more than an eighth of the scratchpad
+    while channels > side and 16 * rows * channels > on_chip:
+        channels //= 2
+    head, keys = round_up(hidden // heads, side), round_up(tokens, side)
+    tiles = -(-keys // max(side, chunk // head))
+    return Tiling(
+        step=side,
+        tokens=tokens,
+        rows=rows,
+        key_rows=round_up(-(-keys // tiles), side),
+        channels=channels,
+        chunk_outputs=max(side, chunk // channels // side * side),
+        head=head,
+        heads=heads,
+        hidden=round_up(hidden, side),
+        ffn=round_up(ffn, side),
+    )
+
+
+def map_layer(config: Config, tiling: Tiling, spare: float = 0) -> Choice | None:
+    """The cheapest blocks for given tiles; None when a part of the layer has no room.
+
+    `spare`: share of the accumulator to leave free.
+    """
+    t, mapper = tiling, _Mapper(Costs(config, tiling, spare), config.bus.bytes)
+    attention, norm = mapper.attention(), mapper.norm()
+    projection = mapper.projection()
+    if norm is None or attention is None or projection is None:
+        return None
+    output = mapper.to_norm(mapper.costs.attention_output, norm.cycles)
+    ffn = mapper.feed_forward(norm.cycles)
+    if output is None or ffn is None:
+        return None
+    mapping = Mapping(projection.what, attention.what, output.what, *ffn.what, norm.what)
+    return Choice(t, mapping, sum(found.cycles for found in (attention, projection, output, ffn)))
+
+
+@dataclass(frozen=True)
+class _Found(Generic[T]):
+    """The cheapest candidate for a part of a layer."""
+
+    what: T
+    cycles: float
+
+
+@dataclass(frozen=True)
+class _Mapper:
+    """Candidates of each part of a layer, and the cheapest of them; None when none has room."""
+
+    costs: Costs
+    bus: int
+
+    def _cheapest(self, candidates: Iterable[tuple[T, Cost | None]]) -> _Found[T] | None:
+        """Of those that take equally long the one that reads least, of those the first."""
+        fitting = [((cost.cycles(self.bus), cost.read), what) for what, cost in candidates if cost is not None]
+        if not fitting:
+            return None
+        (cycles, _), what = min(fitting, key=itemgetter(0))
+        return _Found(what, cycles)
+
+    @cached_property
+    def _heights(self) -> list[int]:
+        """Rows of a block: those of several tiles, of one, or of equal parts of one; tall ones first."""
+        t = self.costs.tiling
+        tiles = -(-t.tokens // t.rows)
+        several = {-(-tiles // blocks) * t.rows for blocks in range(1, tiles + 1)}
+        return sorted(several | {-(-t.rows // parts) for parts in range(1, t.rows + 1)}, reverse=True)
+
+    def _blockings(self, outputs: int, unit: int) -> Iterator[Blocking]:
+        """Blocks of a linear part: any height, whole tiles of `unit` outputs wide."""
+        columns = -(-outputs // unit)
+        widths = {min(-(-columns // blocks) * unit, outputs) for blocks in range(1, columns + 1)}
+        for rows, width, resident in product(self._heights, sorted(widths), (False, True)):
+            if resident or rows >= self.costs.tiling.rows or width == outputs:
+                yield Blocking(rows, width, resident)
+
+    def norm(self) -> _Found[int] | None:
+        """Rows of LayerNorm as a pass of its own."""
+        return self._cheapest((rows, self.costs.norm(rows)) for rows in self._heights)
+
+    def attention(self) -> _Found[Queries] | None:
+        """Blocks of attention."""
+        candidates = (Queries(rows, ahead) for rows in self._heights for ahead in range(_MOST_AHEAD + 1))
+        return self._cheapest((one, self.costs.attention(one)) for one in candidates)
+
+    def projection(self) -> _Found[Blocking] | None:
+        """Query, key and value, each in blocks of its own."""
+        blockings = self._blockings(self.costs.tiling.width, self.costs.tiling.head_channels)
+        return self._cheapest((one, self.costs.projection(one)) for one in blockings)
+
+    def ffn1(self) -> _Found[Blocking] | None:
+        """The first linear part of the FFN by itself."""
+        t = self.costs.tiling
+        blockings = self._blockings(t.ffn, t.channels)
+        return self._cheapest((one, self.costs.ffn1(one)) for one in blockings)
+
+    def to_norm(self, cost: Callable[[Blocking], Cost | None], norm: float) -> _Found[Blocking] | None:
+        """A linear part and LayerNorm behind it, which takes `norm` cycles where it is not fused."""
+        t = self.costs.tiling
+        blockings = list(self._blockings(t.hidden, t.channels))
+        fused = self._cheapest((one, cost(one)) for one in blockings if one.outputs == t.hidden)
+        split = self._cheapest((one, cost(one)) for one in blockings if one.outputs < t.hidden)
+        if split is None or (fused is not None and fused.cycles * _CERTAIN <= split.cycles + norm):
+            return fused
+        return _Found(split.what, split.cycles + norm)
+
+    def feed_forward(self, norm: float) -> _Found[tuple[Blocking | None, Blocking]] | None:
+        """Both linear parts by turns, or one after the other."""
+        t, costs = self.costs.tiling, self.costs
+        turns = self._cheapest((rows, costs.feed_forward(rows)) for rows in self._heights)
+        first, second = self.ffn1(), self.to_norm(costs.ffn2, norm)
+        if first is not None and second is not None:
+            cycles = first.cycles + second.cycles
+            if turns is None or cycles < turns.cycles * _CERTAIN:
+                return _Found((first.what, second.what), cycles)
+        return None if turns is None else _Found((None, Blocking(turns.what, t.hidden)), turns.cycles)
+
+
+def _side(config: Config) -> int:
+    return max(config.array.rows, config.array.columns)
+
+
+def _on_chip(config: Config) -> int:
+    """Bytes of the scratchpad."""
+    return config.scratchpad_words * config.word_bytes
+
+
+def _check_widths(config: Config, tokens: int, hidden: int, heads: int, ffn: int) -> None:
+    """Errors: CompileError when a row is too long for the number formats."""
+    side = _side(config)
+    widest = max(round_up(hidden, side), round_up(tokens, side))
     if widest > config.post.max_channels:
         raise CompileError(
             f"a row of {widest} elements exceeds post.max_channels = {config.post.max_channels}: "
             f"sequence and hidden size may be at most that"
         )
-    longest = max(stream, keys, head * heads, round_up(ffn, step))
+    longest = max(widest, round_up(hidden // heads, side) * heads, round_up(ffn, side))
     if longest * _LARGEST_PRODUCT >> ACC_BITS - 1:
         raise CompileError(f"a sum of {longest} products does not fit an int{ACC_BITS} accumulator")
-    chunk = max(step * step, config.scratchpad_words * config.word_bytes // 16)
-    channels = step
-    while channels * 2 * step <= chunk and channels * channels < 2 * chunk and channels < 4 * step:
-        channels *= 2
-    outputs = max(step, chunk // channels // step * step)
-    fitting = [rows for rows in _candidates(step, tokens) if _fits(config, rows, stream, keys, channels)]
-    if not fitting:
-        most = config.acc_rows * config.array.columns // 2
-        raise CompileError(
-            f"a row of {widest} elements does not fit twice into the accumulator ({config.accumulator.kib} KiB holds "
-            f"two rows of {most}), or its tiles do not fit into the scratchpad ({config.scratchpad.kib} KiB)"
+
+
+def _what_would_fit(config: Config, tokens: int, hidden: int, heads: int, ffn: int) -> str:
+    """The message for an encoder that no choice has room for."""
+    side, c = _side(config), config
+    # At least a row for LayerNorm, or a row of scores and one of a head's context.
+    row = max(round_up(hidden, side), round_up(tokens, side) + round_up(hidden // heads, side))
+    if row > c.acc_rows * c.array.columns:
+        least = -(-row * c.acc_row_bytes // c.array.columns // 1024)
+        return (
+            f"a row of {row} results does not fit into the accumulator: accumulator.kib must be at least {least}, "
+            f"not {c.accumulator.kib}"
         )
-    # Each weight is loaded once a block: with this many rows loading weights takes half of the bus. More would cost
-    # room that lets units run ahead of one another.
-    enough = 2 * config.array.rows * config.array.columns // config.bus.bytes
-    rows = max([rows for rows in fitting if rows <= enough] or fitting[:1])
-    key_rows = max(rows, step)
-    return _balanced(
-        config, Tiling(step, tokens, rows, key_rows, channels, outputs, head, heads, stream, round_up(ffn, step))
-    )
-
-
-def _balanced(config: Config, tiling: Tiling) -> Tiling:
-    """Blocks of the same height where the last one would be short: few rows take the array as long as `columns` rows.
-
-    Tiles of K and V hold whole blocks and start at multiples of `step`: here one holds all rows, where it is small.
-    """
-    blocks = -(-tiling.tokens // tiling.rows)
-    even = replace(tiling, rows=-(-tiling.tokens // blocks), key_rows=tiling.keys)
-    small = even.keys * even.head_channels * 4 <= config.scratchpad_words * config.word_bytes
-    return even if even.rows < tiling.rows and small else tiling
-
-
-def _candidates(step: int, tokens: int) -> list[int]:
-    below = [1 << i for i in range(step.bit_length()) if 1 << i < step]
-    return below + list(range(step, round_up(tokens, step) + 1, step))
-
-
-def _fits(config: Config, rows: int, stream: int, keys: int, channels: int) -> bool:
-    acc = config.acc_rows * config.array.columns
-    on_chip = config.scratchpad_words * config.word_bytes
-    return (
-        rows * max(stream, keys) * 8 <= acc * 3  # one block in use, one to come, a quarter for the rest
-        and rows * stream * 8 <= on_chip * 3
-        and rows * keys * 4 <= on_chip  # softmax weights of two blocks in half of the scratchpad
-        and rows * channels * 16 <= on_chip * 3
-        and rows * 2 <= config.accumulator.stat_rows
-    )
+    message = f"tiles of {tokens} tokens do not fit into a scratchpad of {c.scratchpad.kib} KiB"
+    for factor in (2, 4, 8, 16, 32, 64):
+        larger = replace(c, scratchpad=replace(c.scratchpad, kib=c.scratchpad.kib * factor))
+        if _mapped(larger, 0, tokens, hidden, heads, ffn):
+            return f"{message}; scratchpad.kib = {larger.scratchpad.kib} would do"
+    return message

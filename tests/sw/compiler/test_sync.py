@@ -36,7 +36,7 @@ def programs(draw):
 
 
 def touched(accesses):
-    return {(r.space, word) for r in accesses for run in r.slices() for word in range(run.start, run.stop)}
+    return {(r.space, word) for r in accesses for run in r.runs() for word in range(*run)}
 
 
 def must_precede(first: Op, second: Op) -> bool:
@@ -96,6 +96,15 @@ def test_every_dependency_is_kept(ops, seed):
                 )
 
 
+@given(programs())
+def test_no_token_is_taken_without_a_dependency(ops):
+    synchronise(ops, SIZES)
+    for index, op in enumerate(ops):
+        for producer in range(UNITS):
+            if op.wait >> producer & 1:
+                assert any(first.unit == producer and must_precede(first, op) for first in ops[:index])
+
+
 def test_a_missing_token_is_seen_by_this_test():
     ops = [
         Op(Opcode.LOAD, {}, [], [Region(Space.SCRATCHPAD, 0, 2)]),
@@ -120,4 +129,4 @@ def test_one_token_covers_earlier_producers():
 @pytest.mark.parametrize(("stride", "runs"), [(4, [(2, 5), (6, 9)]), (3, [(2, 8)])])
 def test_region_runs(stride, runs):
     region = Region(Space.SCRATCHPAD, 2, 3, stride, 2)
-    assert [(run.start, run.stop) for run in region.slices()] == runs
+    assert region.runs() == runs
