@@ -1,0 +1,183 @@
+"""What a program does to each memory and unit, counted from its instructions, and what that costs in energy.
+
+Counted: multiply-adds of the array (padding included: the PEs work on it), accesses to scratchpad and accumulator,
+bytes on the memory bus, elements through POST. Not counted: registers and wires between PEs, clock tree, leakage,
+control, row factors (one a row). Energies are those of `celosia.sw.technology`.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from celosia.hw.array.pe import ACTIVATION_BITS, WEIGHT_BITS, sum_bits
+from celosia.hw.config import Config
+from celosia.hw.isa import Activation, Opcode
+from celosia.hw.numerics import ACC_BITS, MULT_BITS
+from celosia.hw.post.layouts import RAW_BITS
+from celosia.sw.compiler.program import Program
+from celosia.sw.performance.columns import Columns
+from celosia.sw.performance.prediction import Prediction
+from celosia.sw.technology import Technology, load
+
+
+@dataclass(frozen=True)
+class Actions:
+    """How often a program does what. `counts`: by name of action. `bits`: moved to and from each level of memory.
+
+    Actions: `mac`, `accumulate` (a sum added into the accumulator); `scratchpad_read`, `scratchpad_write` (words),
+    `accumulator_read`, `accumulator_write` (rows); `dram_read`, `dram_write` (bits, instructions included); `requant`,
+    `table` (activations looked up), `exp`, `residual`, `norm` (elements of POST).
+    """
+
+    counts: dict[str, int]
+    bits: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Energy:
+    """Energy of a program. `by_action`: in pJ, adds up to `total_pj`. `edp`: energy-delay product, in pJ times cycles.
+
+    `bits`: as of `Actions`.
+    """
+
+    total_pj: float
+    edp: float
+    by_action: dict[str, float]
+    bits: dict[str, int]
+
+    def to_dict(self) -> dict[str, float]:
+        """All figures, flat: `total_pj`, `edp`, `<action>_pj`, `<level>_bits`."""
+        actions = {f"{name}_pj": value for name, value in self.by_action.items()}
+        levels = {f"{name}_bits": float(value) for name, value in self.bits.items()}
+        return {"total_pj": self.total_pj, "edp": self.edp} | actions | levels
+
+
+def energy(prediction: Prediction, technology: Technology | None = None) -> Energy:
+    """Energy of a predicted program. `technology`: by default the built-in one."""
+    technology = technology or load()
+    actions = count_actions(prediction.program, prediction)
+    cost = costs(prediction.program.config, technology)
+    spent = {name: count * cost[name] for name, count in actions.counts.items()}
+    total = sum(spent.values())
+    return Energy(total, total * prediction.cycles, spent, actions.bits)
+
+
+def costs(config: Config, technology: Technology) -> dict[str, float]:
+    """Energy of one of each action on `config`, in pJ.
+
+    Element operations of POST are the multiplications and additions of docs/numerics.md, at their widths.
+    """
+    word, row = 8 * config.word_bytes, 8 * config.acc_row_bytes
+    scratchpad = technology.sram(config.scratchpad_words // config.scratchpad.banks, word)
+    accumulator = technology.sram(config.acc_rows // config.accumulator.banks, row)
+    table = technology.sram(1 << config.post.table_bits, 8)
+    wide, narrow = technology.add_pj(ACC_BITS), technology.add_pj(RAW_BITS)
+    square = technology.multiply_pj(RAW_BITS)
+    scale = wide + technology.multiply_pj(ACC_BITS, MULT_BITS) + wide  # bias or offset, product, rounding
+    return {
+        "mac": technology.multiply_pj(ACTIVATION_BITS, WEIGHT_BITS) + technology.add_pj(sum_bits(config.array.rows)),
+        "accumulate": wide,
+        "scratchpad_read": scratchpad.read_pj,
+        "scratchpad_write": scratchpad.write_pj,
+        "accumulator_read": accumulator.read_pj,
+        "accumulator_write": accumulator.write_pj,
+        "dram_read": technology.dram_pj_per_bit,
+        "dram_write": technology.dram_pj_per_bit,
+        "requant": scale,
+        "table": table.read_pj,
+        "exp": scale + square + wide,  # the segment's slope or square; the row's sum
+        "residual": scale + narrow + square + 2 * wide,  # the residual; the row's sums of values and of squares
+        "norm": scale + square + 2 * wide,  # mean and row factor; gamma, beta and rounding
+    }
+
+
+def count_actions(program: Program, prediction: Prediction) -> Actions:
+    """Actions of a program. `prediction`: its own, for the traffic."""
+    config, columns = program.config, Columns(program)
+    counts: Counter[str] = Counter()
+    for opcode in columns.opcodes:
+        if opcode in _COUNTERS:
+            counts.update(_COUNTERS[opcode](config, columns, opcode))
+    counts["dram_read"] = 8 * (prediction.bytes_read + prediction.bytes_fetched)
+    counts["dram_write"] = 8 * prediction.bytes_written
+    word, row = 8 * config.word_bytes, 8 * config.acc_row_bytes
+    bits = {
+        "dram": counts["dram_read"] + counts["dram_write"],
+        "scratchpad": word * (counts["scratchpad_read"] + counts["scratchpad_write"]),
+        "accumulator": row * (counts["accumulator_read"] + counts["accumulator_write"]),
+    }
+    return Actions(dict(counts), bits)
+
+
+def _transfers(config: Config, columns: Columns, opcode: Opcode) -> dict[str, int]:
+    words = int((columns.field(opcode, "words") * columns.field(opcode, "segments")).sum())
+    return {"scratchpad_write" if opcode is Opcode.LOAD else "scratchpad_read": words}
+
+
+def _products(config: Config, columns: Columns, opcode: Opcode) -> dict[str, int]:
+    rows, across = config.array.rows, config.array.columns
+    m, n, k, adds, transposed = (
+        columns.field(opcode, name) for name in ("m", "n_tiles", "k_tiles", "accumulate", "transposed")
+    )
+    tiles = n * k
+    weights = tiles * (transposed * across + (1 - transposed) * rows * max(1, across // rows))
+    added = int((m * (tiles - n * (1 - adds))).sum())  # the first k tile is not added to anything
+    launched = int((m * tiles).sum())
+    return {
+        "mac": launched * rows * across,
+        "accumulate": added * across,
+        "scratchpad_read": launched + int(weights.sum()),
+        "accumulator_read": added,
+        "accumulator_write": launched,
+    }
+
+
+def _requants(config: Config, columns: Columns, opcode: Opcode) -> dict[str, int]:
+    m, groups, by_row = (columns.field(opcode, name) for name in ("m", "groups", "row_factor"))
+    looked = columns.field(opcode, "activation") == Activation.TABLE.value
+    beats, lanes = int((m * groups).sum()), config.post.lanes
+    return {
+        "requant": beats * lanes,
+        "table": int((m * groups * looked).sum()) * lanes if config.post.gelu == "table" else 0,
+        "accumulator_read": beats,
+        "scratchpad_read": int((groups * (1 - by_row)).sum()) * config.record_words,
+        "scratchpad_write": beats,
+    }
+
+
+def _exps(config: Config, columns: Columns, opcode: Opcode) -> dict[str, int]:
+    beats = int((columns.field(opcode, "m") * columns.field(opcode, "groups")).sum())
+    return {"exp": beats * config.post.lanes, "accumulator_read": beats, "scratchpad_write": beats}
+
+
+def _residuals(config: Config, columns: Columns, opcode: Opcode) -> dict[str, int]:
+    m, groups, alone = (columns.field(opcode, name) for name in ("m", "groups", "no_acc"))
+    words = 2 if config.post.lanes == config.word_bytes else 1
+    beats = int((m * groups).sum())
+    return {
+        "residual": beats * config.post.lanes,
+        "accumulator_read": int((m * groups * (1 - alone)).sum()),
+        "accumulator_write": beats * words,
+        "scratchpad_read": beats * words + int((groups * (1 - alone)).sum()) * config.record_words,
+    }
+
+
+def _norms(config: Config, columns: Columns, opcode: Opcode) -> dict[str, int]:
+    m, groups, out8, out16 = (columns.field(opcode, name) for name in ("m", "groups", "out8", "out16"))
+    words = 2 if config.post.lanes == config.word_bytes else 1
+    return {
+        "norm": int((m * groups * (out8 + out16)).sum()) * config.post.lanes,
+        "accumulator_read": int((m * groups).sum()),
+        "scratchpad_read": int((groups * (out8 + out16)).sum()) * config.record_words,
+        "scratchpad_write": int((m * groups * (out8 + words * out16)).sum()),
+    }
+
+
+_COUNTERS = {
+    Opcode.LOAD: _transfers,
+    Opcode.STORE: _transfers,
+    Opcode.MATMUL: _products,
+    Opcode.REQUANT: _requants,
+    Opcode.EXP: _exps,
+    Opcode.RESIDUAL: _residuals,
+    Opcode.NORM: _norms,
+}

@@ -1,0 +1,176 @@
+"""The bus: read channel, shared by LOAD and fetch, and write channel, each with the memory behind it.
+
+Memory answers requests in order; a burst's beats follow one another at the memory's rate.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from fractions import Fraction
+from math import inf
+
+from celosia.hw.config import Config
+from celosia.sw.performance import timings as t
+from celosia.sw.performance.conflicts import Window, groups_within, lost_a_run
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The memory behind the bus, in the words of `celosia.sim.rtl.device.RtlDevice`.
+
+    `latency`: cycles from a read request to its first beat, and from the last beat of a write to its response.
+    `bandwidth`: beats a cycle of each direction, at most 1; None: 1. `outstanding`: requests, of each direction, that
+    it takes before it has answered.
+    """
+
+    latency: int = 20
+    bandwidth: float | None = None
+    outstanding: int = 16
+
+    def __post_init__(self) -> None:
+        if self.latency < 0:
+            raise ValueError(f"latency must be at least 0, not {self.latency!r}")
+        if self.bandwidth is not None and not 0 < self.bandwidth <= 1:
+            raise ValueError(f"bandwidth must be above 0 and at most 1 beat a cycle, not {self.bandwidth!r}")
+        if self.outstanding < 1:
+            raise ValueError(f"outstanding must be at least 1, not {self.outstanding!r}")
+
+    @property
+    def period(self) -> float:
+        """Cycles a beat."""
+        return 1.0 if self.bandwidth is None else float(1 / Fraction(self.bandwidth).limit_denominator(256))
+
+
+@dataclass
+class Load:
+    """A LOAD in the read channel. `bursts`: beats of each; `earliest`: when the first one may be requested.
+
+    `signal`: units to give a token to. `position`: bursts requested so far. `request`: of the last one. `first`,
+    `last`: beats.
+    """
+
+    bursts: tuple[int, ...]
+    earliest: float
+    signal: tuple[int, ...]
+    position: int = 0
+    request: float = 0.0
+    first: float = 0.0
+    last: float = 0.0
+
+
+class ReadChannel:
+    """Bursts of LOAD and of fetch, in the order of their requests.
+
+    Both put in what they ask for; `advance` takes it out, in the order of time. `fetches`: (request, beats) of bursts
+    of instructions; `arrivals`: the first beat of each that came. `loads`: of LOAD, instruction by instruction.
+    `post`: when POST writes to the scratchpad as well.
+    """
+
+    def __init__(self, config: Config, memory: Memory, post: list[Window]) -> None:
+        self.latency, self.period = max(1, memory.latency), memory.period
+        # A beat's words pass one by one; until the last of them has, the beat is not taken.
+        self.words = max(1, config.bus.bytes // config.word_bytes)
+        self.load_period = max(memory.period, self.words)
+        self.own, self.most = config.bus.outstanding, memory.outstanding
+        self.lost, self.post = lost_a_run(config, memory.period), post
+        self.fetches: list[tuple[float, int]] = []
+        self.arrivals: list[float] = []
+        self.loads: deque[Load] = deque()
+        self.free = 0.0  # when the next beat may come
+        self.request = 0.0  # of LOAD's last burst
+        self.granted = 0.0  # when memory took the last request
+        self.load_ends: list[float] = []
+        self.ends: list[float] = []
+
+    def next(self) -> float:
+        """When the next request is made; infinite when there is none."""
+        fetch = self.fetches[len(self.arrivals)][0] if len(self.arrivals) < len(self.fetches) else inf
+        return min(fetch, self._load_request()) if self.loads else fetch
+
+    def advance(self, until: float) -> Load | None:
+        """Make the next request, and LOAD's further ones up to `until`; the LOAD whose last burst was among them."""
+        fetch = self.fetches[len(self.arrivals)][0] if len(self.arrivals) < len(self.fetches) else inf
+        if not self.loads or fetch <= self._load_request():
+            self._fetch()
+            return None
+        load, until = self.loads[0], min(until, fetch)
+        latency, period, extra = self.latency, self.load_period, self.words - 1
+        lost, post = self.lost, self.post
+        request = self._load_request()
+        while True:
+            granted = self._grant(request)
+            first = max(granted + latency, self.free)
+            last = first + (load.bursts[load.position] - 1) * period
+            if lost and post:
+                last += lost * groups_within(post, first, last)
+            if not load.position:
+                load.first = first
+            load.position += 1
+            self.free, self.request = last + period, max(request, granted - t.REQUESTS_WAITING)
+            self.load_ends.append(last + extra)
+            self.ends.append(last)
+            if load.position == len(load.bursts):
+                load.last, load.request = last, self.request
+                return self.loads.popleft()
+            request = self._load_request()
+            if request > until:
+                return None
+
+    def _load_request(self) -> float:
+        """When LOAD's next burst is requested."""
+        request = max(self.request + 1, self.loads[0].earliest)
+        if len(self.load_ends) >= self.own:
+            request = max(request, self.load_ends[-self.own] + t.REQUEST_AGAIN)
+        return request
+
+    def _grant(self, request: float) -> float:
+        """When memory takes a request, in their order."""
+        self.granted = max(request, self.granted + 1)
+        if len(self.ends) >= self.most:
+            self.granted = max(self.granted, self.ends[-self.most] + 1)
+        return self.granted
+
+    def _fetch(self) -> None:
+        request, beats = self.fetches[len(self.arrivals)]
+        granted = self._grant(request)
+        first = max(granted + self.latency, self.free)
+        self.arrivals.append(first)
+        following = len(self.arrivals)
+        if following < len(self.fetches):
+            # Of those that wait only one has left fetch.
+            time, size = self.fetches[following]
+            self.fetches[following] = (max(time, granted + t.FETCH_PERIOD - t.FETCH_WAITING), size)
+        self.free = first + beats * self.period
+        self.ends.append(self.free - self.period)
+
+
+class WriteChannel:
+    """Bursts of STORE. `dense`: it takes a scratchpad word a cycle."""
+
+    def __init__(self, config: Config, memory: Memory) -> None:
+        self.latency = max(1, memory.latency)
+        self.period = max(memory.period, config.bus.bytes // config.word_bytes)
+        self.dense = self.period * config.word_bytes <= config.bus.bytes
+        self.most = min(config.bus.outstanding, memory.outstanding)
+        # The first beat needs all of its words.
+        self.data = t.STORE_DATA + max(1, config.bus.bytes // config.word_bytes) - 1
+        self.request = self.free = 0.0
+        self.acknowledged: list[float] = []
+
+    def store(self, bursts: tuple[int, ...], taken: float, late: float = 0.0) -> tuple[float, float, float, float]:
+        """Send bursts of an instruction taken at `taken`; last request, first and last beat, last acknowledgement.
+
+        `late`: cycles for which data are held up.
+        """
+        request, sent, begin = self.request, 0.0, -1.0
+        for beats in bursts:
+            request = max(request + 1, taken + t.STORE_REQUEST)
+            if len(self.acknowledged) >= self.most:
+                request = max(request, self.acknowledged[-self.most] + t.STORE_AGAIN)
+            first = max(taken + self.data + late, request + 1, self.free)
+            if begin < 0:
+                begin = first
+            sent = first + (beats - 1) * self.period
+            self.free = sent + self.period
+            self.acknowledged.append(sent + self.latency)
+        self.request = request
+        return request, begin, sent, self.acknowledged[-1]

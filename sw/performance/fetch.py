@@ -1,0 +1,71 @@
+"""Fetch: when instructions are requested, and when they can be dispatched."""
+
+from math import inf
+
+from celosia.hw.config import Config
+from celosia.hw.isa import INSTRUCTION_BYTES
+from celosia.sw.performance import timings as t
+from celosia.sw.performance.channels import ReadChannel
+from celosia.sw.performance.timings import timings
+
+
+class Fetch:
+    """Asks `channel` for the bursts of a program, as early as the queue of instructions has room.
+
+    Record 0 is the header, record n + 1 instruction n.
+    """
+
+    def __init__(self, config: Config, bursts: list[int], channel: ReadChannel) -> None:
+        self.bursts, self.channel, self.bus = bursts, channel, config.bus.bytes
+        # A burst is asked for when all but this many of the beats before it have left the queue.
+        self.kept = timings(config).fetch_depth - timings(config).fetch_beats
+        self.places = [(burst, beat) for burst, beats in enumerate(bursts) for beat in range(beats)]
+        self.asked = bursts[0]  # beats
+        self.sent = 1  # bursts
+        self.records = len(self.places) * self.bus // INSTRUCTION_BYTES
+        self.left: list[float] = []  # when each record left the queue
+        self.passed: list[float] = []  # when each record was dispatched
+        self.time = float(t.FETCH_START)  # of the last request
+        channel.fetches.append((self.time, bursts[0]))
+
+    def ready(self, record: int) -> float:
+        """The first cycle in which a record can be dispatched; infinite as long as that is not known."""
+        burst, beat = self.places[self._last_beat(record)]
+        if burst >= len(self.channel.arrivals):
+            return inf
+        return self.channel.arrivals[burst] + beat * self.channel.period + t.DISPATCH
+
+    def header(self) -> None:
+        """The header has come: it goes nowhere."""
+        self.dispatched(self.ready(0) + t.FETCH_HEADER - t.DISPATCH - 1)
+
+    def dispatched(self, time: float) -> None:
+        """The next record was dispatched."""
+        self.passed.append(time)
+        if self.sent < len(self.bursts):
+            self.arrived()
+
+    def arrived(self) -> None:
+        """A burst has come, or a record was dispatched: some leave the queue, and make room for other bursts."""
+        while (record := len(self.left)) < len(self.passed) + t.FETCH_AHEAD:
+            before = self.passed[record - t.FETCH_AHEAD] + 1 if record >= t.FETCH_AHEAD else 0.0
+            if record >= self.records or (come := self.ready(record)) == inf:
+                break
+            self.left.append(max(come - (t.FETCH_AHEAD > 0), before) if record else self.passed[0])
+        self._request()
+
+    def _request(self) -> None:
+        """Ask for every burst that is known to find room."""
+        while self.sent < len(self.bursts):
+            beat = self.asked - self.kept - 1
+            record = max(0, beat * self.bus // INSTRUCTION_BYTES)
+            if record >= len(self.left):
+                return
+            self.time = max(self.left[record] + 1 + t.FETCH_REQUEST, self.time + t.FETCH_PERIOD)
+            beats = self.bursts[self.sent]
+            self.channel.fetches.append((self.time, beats))
+            self.asked += beats
+            self.sent += 1
+
+    def _last_beat(self, record: int) -> int:
+        return -(-(record + 1) * INSTRUCTION_BYTES // self.bus) - 1

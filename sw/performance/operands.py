@@ -1,0 +1,91 @@
+"""How fast ARRAY gets its operands: rows and weights come from the same banks, and rows go first.
+
+Where a tile's rows take longer than its weights, weights have time to spare. Where they do not, every meeting in a bank
+costs a cycle, and whether they meet depends on the addresses. That is played through, for some tiles, once for each
+pattern of addresses.
+"""
+
+from collections import deque
+from functools import cache
+from typing import NamedTuple
+
+from celosia.hw.memory.ports import ROOM
+
+READ_LATENCY = 2
+"""Cycles from a word's address to the word."""
+TILES = 48
+"""Tiles that are played through, at most."""
+
+
+class Pattern(NamedTuple):
+    """A matmul, as far as its banks matter; addresses and strides modulo `banks`.
+
+    `rows` rows and `words` words of weights a tile; `n` times `k` tiles. Rows of k tile j begin at `a` + j * `a_step`;
+    weights of n tile i at `b` + i * `n_step` + j * `k_step`.
+    """
+
+    banks: int
+    rows: int
+    words: int
+    n: int
+    k: int
+    a: int
+    a_step: int
+    b: int
+    n_step: int
+    k_step: int
+
+
+@cache
+def lost(pattern: Pattern) -> float:
+    """Cycles that a tile takes longer than the larger of its rows and its words."""
+    rows, words = _banks(pattern)
+    tiles = len(rows) // pattern.rows
+    if pattern.rows > pattern.words or tiles < 2:
+        return 0.0
+    starts = _play(rows, words, pattern)
+    return max(0.0, (starts[-1] - starts[0]) / (tiles - 1) - max(pattern.rows, pattern.words))
+
+
+def _banks(p: Pattern) -> tuple[list[int], list[int]]:
+    """Banks of all rows, and of all words of weights, of the first tiles."""
+    tiles = [(i, j) for i in range(p.n) for j in range(p.k)][:TILES]
+    rows = [(p.a + j * p.a_step + row) % p.banks for _, j in tiles for row in range(p.rows)]
+    words = [(p.b + i * p.n_step + j * p.k_step + word) % p.banks for i, j in tiles for word in range(p.words)]
+    return rows, words
+
+
+def _play(rows: list[int], words: list[int], p: Pattern) -> list[int]:
+    """The cycle of each tile's first row.
+
+    Addresses go out as long as there is room for their words. A tile's rows wait for all of its weights; its weights,
+    for the first row of the tile before.
+    """
+    starts: list[int] = []
+    asked, came, launched = [0, 0], [0, 0], [0, 0]  # of rows, and of weights
+    on_their_way: list[deque[int]] = [deque(), deque()]
+    cycle = 0
+    while launched[0] < len(rows):
+        for side in (0, 1):
+            while on_their_way[side] and on_their_way[side][0] <= cycle:
+                on_their_way[side].popleft()
+                came[side] += 1
+        before = tuple(launched)  # a word's place is free in the cycle after it was taken
+        tile, row = divmod(launched[0], p.rows)
+        first = not row and came[0] > launched[0] and launched[1] >= (tile + 1) * p.words
+        if first:
+            starts.append(cycle)
+        limit = (tile + 1 + (first or row > 0)) * p.words
+        if came[1] > launched[1] and launched[1] < limit:
+            launched[1] += 1
+        if first or (row and came[0] > launched[0]):
+            launched[0] += 1
+        bank = None
+        for side, banks in enumerate((rows, words)):
+            at = asked[side]
+            if at < len(banks) and at - before[side] < ROOM and banks[at] != bank:
+                asked[side] += 1
+                on_their_way[side].append(cycle + READ_LATENCY)
+                bank = banks[at]
+        cycle += 1
+    return starts

@@ -1,0 +1,147 @@
+"""Cycles that the hardware's parts take: the only place where the performance model knows about pipelines.
+
+What the hardware defines as a number is taken from there. The stage counts below it are those of its docstrings; a
+change of a pipeline changes them here and nowhere else, and `celosia analyze correlate` tells.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+from amaranth.utils import ceil_log2
+
+from celosia.hw.array.systolic import latency as array_latency
+from celosia.hw.config import Config
+from celosia.hw.control.requests import BURST_INSTRUCTIONS, burst_beats
+from celosia.hw.control.run import SETTLE_CYCLES
+from celosia.hw.isa import INSTRUCTION_BYTES
+from celosia.hw.memory.maxima import tree_latency
+from celosia.hw.numerics import ROW_MULT_BITS, SD_BITS
+from celosia.hw.post.layouts import TABLE_BYTES
+from celosia.hw.post.rows import moment_bits
+from celosia.hw.post.serial import BITS_PER_STEP
+from celosia.hw.post.timeline import Timeline
+
+# Control. Cycle 0 is the first one that CYCLES counts.
+FETCH_START = 5
+"""First request of a program on the bus."""
+FETCH_REQUEST = 5
+"""From room for a burst of instructions to its request on the bus."""
+FETCH_BURSTS = 2
+"""Bursts of instructions that fetch's queue holds (`control.fetch`)."""
+FETCH_PERIOD = 4
+"""Between two requests of instructions (`control.requests.Requests`)."""
+FETCH_HEADER = 4
+"""From the header's last beat on the bus to its length being known."""
+DISPATCH = 3
+"""From an instruction's last beat on the bus to its dispatch: read arbiter, queue, buffer."""
+FETCH_AHEAD = 2
+"""Instructions that have left fetch's queue and are not dispatched."""
+ISSUE = 2
+"""From an instruction's dispatch to its being offered to its unit."""
+ISSUE_HOLDS = 1
+"""Instructions of a unit that have left its queue and are not taken (`control.issue`)."""
+ISSUE_PERIOD = 2
+"""Between two instructions that a unit takes."""
+TRANSFER_PERIOD = 3
+"""The same for LOAD and STORE."""
+END = SETTLE_CYCLES - 1
+"""From the last unit's end to the end of the run."""
+
+# LOAD and STORE. Beats are counted where they pass the accelerator's ports.
+REQUEST = 7
+"""From an instruction taken to its first read request on the bus: planner, read arbiter."""
+REQUEST_AGAIN = 4
+"""From a burst's last beat to the request that waited for its place."""
+FETCH_WAITING = 2
+"""Cycles by which fetch's next request may be ahead when the last one is held up (`dma.readarbiter`)."""
+REQUESTS_WAITING = 3
+"""Requests that wait between LOAD and the bus (`dma.readmaster`, `dma.readarbiter`)."""
+LOADED = 4
+"""From the last beat of a LOAD to its token, for a word a beat."""
+PLANNED = 4
+"""Instructions of LOAD or STORE between their queue and the bus: decoder, segments, bursts."""
+STORE_REQUEST = 6
+"""From an instruction taken to its first write request on the bus."""
+STORE_DATA = 11
+"""From an instruction taken to its first beat on the bus: planner, scratchpad, write master."""
+STORE_READ = 4
+"""From a word's read to its beat on the bus."""
+STORED = 2
+"""From an acknowledgement to its token."""
+STORE_AGAIN = 2
+"""From an acknowledgement to the request that waited for its place."""
+
+# ARRAY.
+ARRAY_FETCH = 7
+"""From an instruction taken to its first word of weights entering the array."""
+ARRAY_JOBS = 3
+"""Instructions under way or waiting inside ARRAY's sequencer (`array.sequencer`)."""
+ARRAY_AHEAD = 2
+"""Cycles before an instruction's last row at which the next one takes its place in the sequencer."""
+ADDED = 4
+"""From sums to a row that is visible in the accumulator."""
+
+# POST.
+POST_JOBS = 2
+"""Instructions between POST's decoder and its entry (`post.unit.JOBS_AHEAD`)."""
+POST_OPERAND = 7
+"""From an instruction taken to its first slot entering the lanes, when it needs the accumulator alone."""
+POST_ASK = 2
+"""From an instruction taken to the first request for its parameters."""
+POST_RECORDS = 4
+"""From the request for a group's last word of parameters to its first slot entering the lanes."""
+RESIDUAL_AHEAD = 4
+"""Cycles before a slot enters the lanes at which its residuals are asked for."""
+POST_WRITE = 3
+"""From a result to its token: writer, semaphore."""
+SUM_CYCLES, MOMENT_CYCLES = 3, 12
+"""From the row unit's start to the sum of a row of EXP, and to the moments of one of RESIDUAL (`post.rows.Moments`)."""
+ROW_START = 3
+"""From a row's last sum to the row unit's start."""
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Cycles that depend on the configuration.
+
+    `array`: from a row entering the array to its token; `maximum`: more, when its maximum counts. `lanes`: from a
+    slot entering to its result; `records_back`: to its records being free, for NORM; `sums`: to its sums.
+    `softmax_row`, `norm_row`: first factor of the row unit; `row_period`: each further one. `table`: loading the table.
+    `fetch_beats`, `fetch_depth`: longest burst and queue of fetch, in beats.
+    """
+
+    config: Config
+    array: int
+    maximum: int
+    lanes: int
+    records_back: int
+    sums: int
+    softmax_row: int
+    norm_row: int
+    row_period: int
+    table: int
+    fetch_beats: int
+    fetch_depth: int
+
+
+@cache
+def timings(config: Config) -> Timings:
+    """The timings of a configuration."""
+    line = Timeline(config)
+    # An engine of the row unit works its steps, and hands over in one cycle more (`post.serial`).
+    normaliser = ceil_log2(moment_bits(config)) + 1
+    root, divider = SD_BITS // BITS_PER_STEP + 1, -(-ROW_MULT_BITS // BITS_PER_STEP) + 1
+    return Timings(
+        config=config,
+        array=array_latency(config) + ADDED + 1,
+        maximum=tree_latency(config) + 1,
+        lanes=line.RESULT,
+        records_back=line.SECOND,
+        sums=line.SUMS,
+        softmax_row=SUM_CYCLES + normaliser + divider,
+        norm_row=MOMENT_CYCLES + normaliser + root + divider,
+        row_period=max(root, divider),
+        table=(1 << config.post.table_bits) // TABLE_BYTES,
+        fetch_beats=burst_beats(config),
+        fetch_depth=FETCH_BURSTS * BURST_INSTRUCTIONS * INSTRUCTION_BYTES // config.bus.bytes,
+    )

@@ -1,0 +1,227 @@
+"""What a program asks of each unit, taken from its instructions once: the input of the replay."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from celosia.hw.config import Config
+from celosia.hw.dma.axi import PAGE_BYTES
+from celosia.hw.isa import INSTRUCTION_BYTES, Opcode, Unit
+from celosia.hw.post.layouts import GROUP_PERIOD
+from celosia.sw.compiler.program import Program
+from celosia.sw.performance import operands
+from celosia.sw.performance.columns import Columns
+from celosia.sw.performance.conflicts import lost_a_group
+from celosia.sw.performance.timings import POST_RECORDS, timings
+
+
+class Transfer(NamedTuple):
+    """A LOAD or STORE. `bursts`: beats of each."""
+
+    bursts: tuple[int, ...]
+
+
+class Product(NamedTuple):
+    """A MATMUL. `rows` of each of `tiles` tiles, whose weights are `words` words. `maxima`: row maxima follow.
+
+    `lost`: cycles a tile that its weights lose to its rows in the banks of the scratchpad.
+    """
+
+    rows: int
+    tiles: int
+    words: int
+    maxima: bool
+    lost: float
+
+
+class Beats(NamedTuple):
+    """A POST operation on the accumulator: `groups` groups of `slots` slots.
+
+    `records`: words of parameters a group. `residuals`: words of residuals a group. `uses_rows`: waits for the row
+    unit; `starts_rows`: rows that the row unit computes after it. `jumps`: the words that it writes change banks
+    between groups. `strides`: residuals are read in steps of two words. `pause`: cycles between groups, so
+    that a row is not visited again too soon.
+    """
+
+    groups: int
+    slots: int
+    records: int
+    residuals: int
+    uses_rows: bool
+    starts_rows: int
+    jumps: bool
+    opcode: Opcode
+    strides: bool = False
+    pause: int = 0
+
+    @property
+    def paced(self) -> bool:
+        """Groups come with pauses, or slots wait for their records: a buffer is filled while the other one is used."""
+        return self.pause > 0 or (self.records > 0 and self.records + POST_RECORDS + 1 > self.slots)
+
+
+class Work(NamedTuple):
+    """An instruction. `wait`, `signal`: units, by number."""
+
+    unit: int
+    wait: tuple[int, ...]
+    signal: tuple[int, ...]
+    what: Transfer | Product | Beats
+
+
+@dataclass(frozen=True)
+class Works:
+    """A program, END left out. `fetches`: beats of the bursts in which its header and instructions are fetched."""
+
+    config: Config
+    works: list[Work]
+    fetches: list[int]
+
+    def beats(self, unit: Unit) -> int:
+        """Beats of all transfers of a unit."""
+        return sum(sum(one.what.bursts) for one in self.works if one.unit == unit and isinstance(one.what, Transfer))
+
+    def rivalry(self, period: float) -> bool:
+        """Whether units can lose cycles to one another in the scratchpad. `period`: cycles a beat on the bus."""
+        posts = [one.what for one in self.works if isinstance(one.what, Beats)]
+        return lost_a_group(self.config, period) > 0 or any(one.jumps or one.strides or one.paced for one in posts)
+
+
+_UNITS = tuple(tuple(unit for unit in range(len(Unit)) if mask >> unit & 1) for mask in range(1 << len(Unit)))
+"""Units of a mask."""
+
+
+def works_of(program: Program) -> Works:
+    """The works of a program."""
+    config, columns = program.config, Columns(program)
+    reader, found = _Reader(config, columns), {}
+    for opcode in columns.opcodes:
+        unit = opcode.unit
+        if unit is not None:
+            wait, signal = columns.fields(opcode, "wait", "signal")
+            whats = reader.read(opcode)
+            for place, taken, given, what in zip(columns.places(opcode).tolist(), wait, signal, whats, strict=True):
+                found[place] = Work(int(unit), _UNITS[taken], _UNITS[given], what)
+    return Works(config, [found[place] for place in sorted(found)], _fetches(config, len(program.code)))
+
+
+def _fetches(config: Config, size: int) -> list[int]:
+    """Beats of each burst of a program of `size` bytes that starts at a page: header alone, then aligned bursts."""
+    most, total = timings(config).fetch_beats, -(-size // config.bus.bytes)
+    first = min(max(1, INSTRUCTION_BYTES // config.bus.bytes), total)
+    bursts, asked, limit = [], 0, first
+    while asked < total:
+        beats = min(most - asked % most, limit - asked)
+        bursts.append(beats)
+        asked += beats
+        if asked == first:
+            limit = total
+    return bursts
+
+
+class _Reader:
+    """From instructions to works, one method an operation."""
+
+    def __init__(self, config: Config, columns: Columns) -> None:
+        self.config, self.columns = config, columns
+        self.halves = 2 if config.post.lanes == config.word_bytes else 1
+        self.bursts: dict[tuple[int, int], tuple[int, ...]] = {}
+
+    def read(self, opcode: Opcode) -> Iterator[Transfer | Product | Beats]:
+        """All instructions of an opcode, in order."""
+        methods: dict[Opcode, Callable[[], Iterator[Product] | Iterator[Beats]]] = {
+            Opcode.MATMUL: self._products,
+            Opcode.TABLE: self._tables,
+            Opcode.REQUANT: self._requants,
+            Opcode.EXP: self._exps,
+            Opcode.RESIDUAL: self._residuals,
+            Opcode.NORM: self._norms,
+        }
+        found: Iterator[Transfer | Product | Beats]
+        found = methods[opcode]() if opcode in methods else self._transfers(opcode)
+        return found
+
+    def _transfers(self, opcode: Opcode) -> Iterator[Transfer]:
+        """Bursts of all segments; segments that touch on both sides travel as one."""
+        fields = self.columns.fields(opcode, "offset", "words", "segments", "stride", "sp_stride")
+        for offset, words, segments, stride, place in zip(*fields, strict=True):
+            size = words * self.config.word_bytes
+            if segments > 1 and stride == size and place == words:
+                size, segments = size * segments, 1
+            if segments == 1:
+                yield Transfer(self._bursts(offset % PAGE_BYTES, size))
+            else:
+                starts = (offset + index * stride for index in range(segments))
+                yield Transfer(tuple(beats for start in starts for beats in self._bursts(start % PAGE_BYTES, size)))
+
+    def _bursts(self, offset: int, size: int) -> tuple[int, ...]:
+        """As `celosia.hw.dma.bursts` cuts a segment at `offset` of a page."""
+        key = (offset, size)
+        if key not in self.bursts:
+            bus = self.config.bus
+            page, at, left, found = PAGE_BYTES // bus.bytes, offset // bus.bytes, -(-size // bus.bytes), []
+            while left:
+                beats = min(left, bus.burst, page - at % page)
+                found.append(beats)
+                at, left = at + beats, left - beats
+            self.bursts[key] = tuple(found)
+        return self.bursts[key]
+
+    def _products(self) -> Iterator[Product]:
+        """Tiles, the words of one tile's weights, and what rows and weights lose to one another."""
+        rows, columns, banks = self.config.array.rows, self.config.array.columns, self.config.scratchpad.banks
+        shape = self.columns.fields(Opcode.MATMUL, "m", "n_tiles", "k_tiles", "transposed", "maxima")
+        places = self.columns.fields(Opcode.MATMUL, "a_address", "a_stride", "b_address", "b_stride")
+        for (m, n, k, transposed, maxima), (a, a_step, b, b_step) in zip(
+            zip(*shape, strict=True), zip(*places, strict=True), strict=True
+        ):
+            words = columns if transposed else rows * max(1, columns // rows)
+            lost = 0.0
+            if m <= words:
+                steps = (columns, b_step) if transposed else (b_step, rows)
+                addresses = (value % banks for value in (a, a_step, b, *steps))
+                lost = operands.lost(operands.Pattern(banks, m, words, n, k, *addresses))
+            yield Product(m, n * k, words, bool(maxima), lost)
+
+    def _tables(self) -> Iterator[Beats]:
+        """The activation table."""
+        for _ in self.columns.places(Opcode.TABLE):
+            yield Beats(0, 0, 0, 0, False, 0, False, Opcode.TABLE)
+
+    def _requants(self) -> Iterator[Beats]:
+        """One slot a row; by records or by row factors."""
+        op = Opcode.REQUANT
+        for m, groups, by_row, stride in zip(
+            *self.columns.fields(op, "m", "groups", "row_factor", "out_stride"), strict=True
+        ):
+            records = 0 if by_row else self.config.record_words
+            yield Beats(groups, m, records, 0, bool(by_row), 0, self._jumps(m, stride), op)
+
+    def _jumps(self, m: int, stride: int) -> bool:
+        """Whether a group's first word is in another bank than the one after the last word of the group before."""
+        distance = m if self.config.post.lanes < self.config.word_bytes else stride - m
+        return distance % self.config.scratchpad.banks != 0
+
+    def _exps(self) -> Iterator[Beats]:
+        """One slot a row; rows' sums are gathered."""
+        op = Opcode.EXP
+        for m, groups, last, stride in zip(*self.columns.fields(op, "m", "groups", "last", "out_stride"), strict=True):
+            rows = m if last else 0
+            pause = max(0, GROUP_PERIOD - m)
+            yield Beats(groups, m, 0, 0, True, rows, self._jumps(m, stride), op, False, pause)
+
+    def _residuals(self) -> Iterator[Beats]:
+        """As many slots a row as words of residuals; rows' sums are gathered."""
+        op = Opcode.RESIDUAL
+        for m, groups, last, no_acc in zip(*self.columns.fields(op, "m", "groups", "last", "no_acc"), strict=True):
+            words, records = m * self.halves, 0 if no_acc else self.config.record_words
+            rows = m if last else 0
+            pause = max(0, GROUP_PERIOD - words)
+            yield Beats(groups, words, records, words, True, rows, False, op, self.halves == 1, pause)
+
+    def _norms(self) -> Iterator[Beats]:
+        """A slot a row for int8, one or two for int16."""
+        op = Opcode.NORM
+        for m, groups, out8, out16 in zip(*self.columns.fields(op, "m", "groups", "out8", "out16"), strict=True):
+            slots, records = m * (out8 + self.halves * out16), (out8 + out16) * self.config.record_words
+            yield Beats(groups, slots, records, 0, True, 0, False, op)

@@ -1,0 +1,78 @@
+"""The performance model against the RTL: small operations and encoders, three memories; `celosia analyze correlate`
+does more of the same. The configurations are those that other tests simulate."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from celosia.hw.isa import Unit
+from celosia.sim.fuzz.configs import CONFIGS
+from celosia.sim.rtl.device import RtlDevice
+from celosia.sw.compiler.compile import compile_encoder
+from celosia.sw.performance import OPERATION_ERROR, WORKLOAD_ERROR, Memory, predict
+from celosia.sw.performance.blank import blank_encoder
+from celosia.sw.performance.correlate import MEMORIES, Point, Row, Task, compare
+from celosia.sw.performance.prediction import Prediction
+from celosia.sw.runtime.driver import Counters, Driver
+
+POINTS = 9
+MEAN_ERROR = 0.015
+"""Of all points of a configuration: a latency that is wrong by a few cycles shows here."""
+
+
+def device(point: Point) -> RtlDevice:
+    memory = point.memory
+    return RtlDevice(point.program.config, latency=memory.latency, bandwidth=memory.bandwidth or 1.0)
+
+
+@cache
+def rows(name: str) -> list[Row]:
+    return [compare(point, device(point)) for point in Task(CONFIGS[name], POINTS, seed=7).points()]
+
+
+@pytest.mark.parametrize("name", ["tiny", "wide", "tall"])
+def test_operations(name):
+    found = rows(name)
+    assert len(found) == POINTS * len(MEMORIES)
+    assert [(row.operation, row.memory, row.error) for row in found if abs(row.error) > OPERATION_ERROR] == []
+    assert sum(abs(row.error) for row in found) / len(found) < MEAN_ERROR
+
+
+@cache
+def encoder(name: str, memory: Memory) -> tuple[Prediction, Counters]:
+    """A layer's prediction and its counters."""
+    config = CONFIGS[name]
+    program = compile_encoder(config, blank_encoder(config, 1, 48, 3, 96), 24)
+    point = Point("encoder", program, memory)
+    driver = Driver(device(point), program)
+    driver.run(**{name: np.zeros(image.shape, image.dtype) for name, image in program.inputs.items()})
+    return predict(program, memory), driver.counters()
+
+
+@pytest.mark.parametrize("memory", MEMORIES, ids=str)
+@pytest.mark.parametrize("name", ["tiny", "wide"])
+def test_encoders(name, memory):
+    found, counters = encoder(name, memory)
+    assert found.cycles == pytest.approx(counters.cycles, rel=WORKLOAD_ERROR)
+    assert found.bytes_read == counters["BYTES_READ"]
+    assert found.bytes_written == counters["BYTES_WRITTEN"]
+
+
+@pytest.mark.parametrize("memory", MEMORIES, ids=str)
+@pytest.mark.parametrize("name", ["tiny", "wide"])
+def test_where_the_cycles_go(name, memory):
+    """By the counters of every unit: BUSY of ARRAY is exact; the others within a twentieth of all cycles."""
+    found, counters = encoder(name, memory)
+    assert found.units[Unit.ARRAY]["BUSY"] == counters.activity(Unit.ARRAY)["BUSY"]
+    for unit in (Unit.LOAD, Unit.ARRAY):
+        for activity, cycles in counters.activity(unit).items():
+            assert found.units[unit][activity] == pytest.approx(cycles, abs=0.05 * counters.cycles), (unit, activity)
+
+
+def test_memory_matters_as_in_the_rtl():
+    """The model follows the memory, not only the program."""
+    near, narrow, far = (encoder("tiny", memory) for memory in MEMORIES)
+    for slow in (narrow, far):
+        assert slow[0].cycles / near[0].cycles == pytest.approx(slow[1].cycles / near[1].cycles, rel=0.03)
+    assert narrow[1].cycles > 1.2 * near[1].cycles
