@@ -1,0 +1,1 @@
+"""Area of an accelerator on a target, module by module: `flow.measure`."""
