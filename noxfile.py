@@ -64,7 +64,8 @@ def lint(session: nox.Session) -> None:
 def minimums(session: nox.Session) -> None:
     """Run the tests with the lowest versions of all dependencies that pyproject.toml allows; arguments go to pytest."""
     file = Path(session.create_tmp()) / "minimums.txt"
-    lowest = (re.match(r"([\w-]+)>=([\w.]+)", line) for line in (*PROJECT["dependencies"], *EXTRAS["test"]))
+    lines = [*PROJECT["dependencies"], *(line for extra in EXTRAS.values() for line in extra)]
+    lowest = (re.match(r"([\w-]+)>=([\w.]+)", line) for line in lines)
     file.write_text("".join(f"{found[1]}=={found[2]}.*\n" for found in lowest if found))
     install(session, "test", constraints=str(file))
     pytest(session)

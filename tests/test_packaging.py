@@ -108,21 +108,23 @@ def test_readme_commands_parse(capsys: pytest.CaptureFixture[str]):
     """Every celosia command of the README names a verb and options that there are."""
     from celosia.sw.cli.main import app
 
-    pages = [(ROOT / name).read_text() for name in ("README.md", "docs/results.md")]
+    pages = [(ROOT / name).read_text() for name in ("README.md", "docs/results.md", "docs/synthesis.md")]
     # In blocks of code they start a line, in a sentence they stand between backquotes.
     blocks = [block for text in pages for block in re.findall(r"^```\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)]
     lines = [line for block in blocks for line in re.findall(r"^celosia (.*)$", block, re.MULTILINE)]
     lines += [line for text in pages for line in re.findall(r"`celosia ([a-z][^`]*)`", text)]
     commands = [line.split() for line in lines]
     assert len(commands) > 4
-    helps: dict[str, str] = {}
-    for verb, *arguments in commands:
+    groups = {group.name for group in app.registered_groups}
+    helps: dict[tuple[str, ...], str] = {}
+    for command in commands:
+        verb = tuple(command[: 2 if command[0] in groups else 1])
         if verb not in helps:
             with pytest.raises(SystemExit) as exit_:
-                app([verb, "--help"], prog_name="celosia", terminal_width=200)
+                app([*verb, "--help"], prog_name="celosia", terminal_width=200)
             assert exit_.value.code == 0
             helps[verb] = capsys.readouterr().out
-        for option in (argument for argument in arguments if re.match(r"--?[a-z]", argument)):
+        for option in (argument for argument in command if re.match(r"--?[a-z]", argument)):
             assert option in helps[verb], f"{verb} {option}"
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from celosia.sw.cli import bench, compile, evaluate, generate, listings, run, trace
+from celosia.sw.cli import analyze, area, bench, compile, evaluate, generate, listings, pnr, report, run, sweep, trace
 from celosia.sw.cli.errors import INTERRUPTED, explain
 
 
@@ -58,6 +58,11 @@ app.command("generate")(generate.generate)
 app.command("run")(run.run)
 app.command("bench")(bench.bench)
 app.command("trace")(trace.trace)
+app.command("area")(area.area)
+app.command("pnr")(pnr.pnr)
+app.add_typer(analyze.app, name="analyze")
+app.command("sweep")(sweep.sweep)
+app.command("report")(report.report)
 app.command("eval")(evaluate.evaluate)
 app.command("compile")(compile.compile)
 app.command("disassemble")(listings.disassemble)

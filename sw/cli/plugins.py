@@ -5,6 +5,8 @@ installed, and layers import only downwards. The command line needs both, so it 
 """
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from celosia.sw.cli.errors import CliError
@@ -13,6 +15,21 @@ TARGETS: dict[str, str] = {
     "rtl": "celosia.sim.rtl.device:RtlDevice",
     "trace": "celosia.sim.trace:chrome_trace",
     "tool error": "celosia.sim.toolchain:ToolError",
+    "area": "celosia.synth.area.flow:measure",
+    "element": "celosia.synth.area.element:element_cells",
+    "element of gemmini": "celosia.synth.area.element:GEMMINI_CELLS",
+    "place and route": "celosia.synth.pnr.run:place_and_route",
+    "synth error": "celosia.synth.errors:SynthError",
+    "read sweep": "celosia.synth.sweep.reading:read",
+    "sweep": "celosia.synth.sweep.run:Sweep",
+    "sweep format": "celosia.synth.sweep:__doc__",
+    "sweep points": "celosia.synth.sweep.search:count",
+    "sweep here": "celosia.synth.sweep.executors.local:LocalExecutor",
+    "sweep on dask": "celosia.synth.sweep.executors.dask:DaskExecutor",
+    "sweep on slurm": "celosia.synth.sweep.executors.slurm:SlurmExecutor",
+    "read report": "celosia.synth.report.reading:read",
+    "report page": "celosia.synth.report.page:page",
+    "report figures": "celosia.synth.report.paper:figures",
 }
 """module:attribute of each part."""
 
@@ -24,3 +41,13 @@ def load(name: str) -> Any:
         return getattr(importlib.import_module(module), attribute)
     except ModuleNotFoundError as error:
         raise CliError(f"this needs {module}, which is not installed ({error.name} is missing)") from None
+
+
+@contextmanager
+def telling(name: str) -> Iterator[None]:
+    """Errors of a part, known by the name of its class here, become what the user is told."""
+    error_class = load(name)
+    try:
+        yield
+    except error_class as error:
+        raise CliError(" ".join(str(error).split())) from None
