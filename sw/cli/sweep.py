@@ -77,6 +77,7 @@ def sweep(
                 output.progress(f"what is finished is kept in {folder}; --resume goes on with it")
                 raise
     _tell(found, one.files, json)
+    output.progress(f"to look at it: celosia report {folder}")
     counts = found["counts"]
     if found["rows"] and counts["failed"] == len(found["rows"]):
         raise CliError(f"all {counts['failed']} points failed; the first: {found['rows'][0]['reason']}", FAILED)

@@ -29,9 +29,7 @@ class Constants:
         self._places: dict[object, tuple[int, int]] = {}
         self.size = 0
 
-    def buffer(
-        self, key: object, make: Callable[[], npt.NDArray[np.uint8]], label: str, stream: bool = True
-    ) -> Buffer:
+    def buffer(self, key: object, make: Callable[[], npt.NDArray[np.uint8]], label: str, stream: bool = True) -> Buffer:
         """A buffer for the bytes that `make` gives; they are padded to whole transfers. `stream`: see `Buffer`."""
         if key not in self._places:
             raw = make()

@@ -68,7 +68,6 @@ class Op:
         return UNIT_OF[self.opcode]
 
 
-
 class _Cell:
     """A run of words that are alike: the last write, and the last read since by each unit.
 

@@ -9,6 +9,9 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
 }
 """Nonlinear functions, and the paths of the units that only they need. What is in a unit belongs to it."""
 
+POST = "core/post"
+"""The unit that all of them are parts of; requantisation and the residual sum are in it as well."""
+
 _PATTERNS = [(name, re.compile(f"(?:{pattern})(?:/.*)?")) for name, paths in FUNCTIONS.items() for pattern in paths]
 
 

@@ -71,6 +71,13 @@ class Report:
                     mine[key] += count * value
         return sums
 
+    def at(self, path: str) -> Row:
+        """The module that is used at a path. Errors: KeyError."""
+        for _, _, row in self.root.walk():
+            if row.path == path:
+                return row
+        raise KeyError(path)
+
     @property
     def modules(self) -> list[dict[str, Any]]:
         """A row a module: name, path, count in the design, own and total figures of one instance."""

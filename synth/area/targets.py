@@ -46,6 +46,11 @@ class Target:
         """Names of what is counted."""
         return tuple(self.weights)
 
+    @property
+    def logic(self) -> str:
+        """The figure that tells how much logic there is; on `cells` it comes from the technology table."""
+        return "ge" if self.macros else "lut"
+
     def count(self, cells: dict[str, int]) -> dict[str, float]:
         """Figures of cells by type. Errors: AreaError on a type that the target does not know."""
         totals = dict.fromkeys(self.weights, 0.0)

@@ -12,11 +12,15 @@ from celosia.synth.sweep.objectives import Figures, Measured
 
 
 def area(config: Config, *, target: str, liberty: str | None = None, technology: str | None = None) -> Measured:
-    """Totals and modules of the area report."""
+    """Totals and modules of the area report, and the logic of POST and of each nonlinear function."""
     from celosia.synth.area.flow import measure
+    from celosia.synth.area.functions import POST
+    from celosia.synth.area.targets import TARGETS
 
     report = measure(config, target, _path(liberty), _path(technology))
-    return Measured(dict(report.totals), report.modules)
+    logic = TARGETS[target].logic
+    parts = {"post": report.at(POST).total} | report.functions
+    return Measured(report.totals | {f"{name}_{logic}": part[logic] for name, part in parts.items()}, report.modules)
 
 
 def cycles(config: Config, *, workload: str, device: str, **memory: Any) -> Measured:

@@ -123,9 +123,12 @@ def _area_figures(options: dict[str, Any]) -> Collection[str]:
     from celosia.synth.area.targets import TARGETS
 
     target = TARGETS[options["target"]]
-    return (*target.figures, *_AREAS) if target.macros else target.figures
+    parts = tuple(f"{part}_{target.logic}" for part in _PARTS)
+    return (*target.figures, *(_AREAS if target.macros else ()), *parts)
 
 
+_PARTS = ("post", "softmax", "layernorm", "gelu")
+"""Parts of which an area tells the logic by themselves: POST, and in it the nonlinear functions."""
 _AREAS = {"ge": "GE", "logic_um2": "um2", "memory_um2": "um2", "area_um2": "um2"}
 """Figures of the target cells besides counts."""
 _WORKLOAD = Option(legal=_workloads, needed=True)
@@ -149,7 +152,10 @@ KINDS: dict[str, Kind] = {
             "liberty": Option(file=True, reader="celosia.synth.liberty:Liberty.read"),
             "technology": _TECHNOLOGY,
         },
-        figures=dict.fromkeys(("lut", "ff", "dsp", "bram", "gates", "carry"), "") | _AREAS,
+        figures=dict.fromkeys(("lut", "ff", "dsp", "bram", "gates", "carry"), "")
+        | _AREAS
+        | {f"{part}_lut": "" for part in _PARTS}
+        | {f"{part}_ge": "GE" for part in _PARTS},
         chosen=_area_figures,
         sources=("celosia.hw", "celosia.sw.technology", *_FLOWS),
         tools=("amaranth", _YOSYS),

@@ -90,9 +90,7 @@ BLOCKS = {
     "everything fused": Mapping(Blocking(8, 64), Queries(8, 1), Blocking(8, 64), None, Blocking(8, 64), 8),
     "several tiles": Mapping(Blocking(16, 32), Queries(16, 1), Blocking(24, 64), None, Blocking(16, 64), 8),
     "parts of a tile": Mapping(Blocking(4, 64), Queries(3), Blocking(3, 64), None, Blocking(5, 64), 2),
-    "nothing fused": Mapping(
-        Blocking(40, 32), Queries(8), Blocking(40, 16), Blocking(40, 32), Blocking(24, 48), 4
-    ),
+    "nothing fused": Mapping(Blocking(40, 32), Queries(8), Blocking(40, 16), Blocking(40, 32), Blocking(24, 48), 4),
     "weights stay": Mapping(
         Blocking(40, 64, True), Queries(8, 2), Blocking(40, 32, True), Blocking(16, 64, True), Blocking(40, 16, True), 8
     ),

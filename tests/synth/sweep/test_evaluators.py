@@ -28,6 +28,17 @@ def test_energy_is_the_sum_of_its_actions() -> None:
     assert figures["edp"] / figures["total_pj"] == pytest.approx(704_092, rel=0.02)
 
 
+def test_area_tells_post_and_its_functions() -> None:
+    measured = evaluators.area(PRESETS["tiny"], target="ecp5")
+    figures = measured.figures
+    assert set(figures) == set(KINDS["area"].known({"target": "ecp5"}))
+    post = next(row for row in measured.modules if row["path"] == "core/post")
+    assert figures["post_lut"] == post["total"]["lut"] * post["count"]
+    functions = [figures[f"{name}_lut"] for name in ("softmax", "layernorm", "gelu")]
+    assert min(functions) > 0
+    assert sum(functions) < figures["post_lut"] < figures["lut"]
+
+
 def test_what_does_not_fit_is_told() -> None:
     """A row of BERT-Base has 768 channels."""
     narrow = override(PRESETS["transformer"], ["post.max_channels=512"])
