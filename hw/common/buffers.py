@@ -18,18 +18,18 @@ class SkidBuffer(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         word, spare = Signal(self.shape, reset_less=True), Signal(self.shape, reset_less=True)
-        spare_valid = Signal()
-        m.d.comb += [self.i.ready.eq(~spare_valid), self.o.payload.eq(word)]
+        empty = Signal(init=1)  # of the spare
+        m.d.comb += [self.i.ready.eq(empty), self.o.payload.eq(word)]
         with m.If(self.o.ready | ~self.o.valid):
-            m.d.sync += [self.o.valid.eq(self.i.valid | spare_valid), spare_valid.eq(0)]
-            with m.If(spare_valid):
-                m.d.sync += word.eq(spare)
-            with m.Else():
+            m.d.sync += [self.o.valid.eq(self.i.valid | ~empty), empty.eq(1)]
+            with m.If(empty):
                 m.d.sync += word.eq(self.i.payload)
+            with m.Else():
+                m.d.sync += word.eq(spare)
         with m.Elif(self.i.valid):
-            m.d.sync += spare_valid.eq(1)
+            m.d.sync += empty.eq(0)
         # Whether it is needed, or holds anything, is known too late.
-        with m.If(~spare_valid):
+        with m.If(empty):
             m.d.sync += spare.eq(self.i.payload)
         return m
 

@@ -27,7 +27,8 @@ class Accumulator(wiring.Component):
     least `ROW_DISTANCE` cycles apart unless the second starts afresh.
     `read`, `write`: POST, when the banks are free. `maxima`: read port of the row maxima, of finished sums.
     `written`: the row with `done` set, its maximum, and everything before are visible to addresses sent from now on.
-    Latency: a row is visible four cycles after it came; `written` comes then, or when the row's maximum is visible.
+    Latency: a row is visible four cycles after it came; `written` comes a cycle later, or when the row's
+    maximum is visible.
     Throughput: one row, one read and one write a cycle, less bank conflicts of the latter two (sequential streams fall
     into step).
     """
@@ -85,7 +86,8 @@ class Finished(data.Struct):
 
 
 class AddInPlace(wiring.Component):
-    """The array's read-modify-write pipeline: read in cycle t, capture in t + 1, add in t + 2, write in t + 3.
+    """The array's read-modify-write pipeline: ask in cycle t, read in t + 1, capture in t + 2, add in t + 3, write in
+    t + 4.
 
     Ports: `rows`; `read`, `word`, `write`: the banks, always granted. `maxima`: finished rows whose maximum counts, and
     `done`: last rows of instructions, both in the cycle of the write.
@@ -110,11 +112,11 @@ class AddInPlace(wiring.Component):
         columns = self.config.array.columns
         shape = PartialRow(self.config, self.width)
         tags = data.StructLayout({name: field.shape for name, field in shape if name != "sums"})
-        sums = [Signal(shape["sums"].shape, name=f"sums{stage}", reset_less=True) for stage in (1, 2)]
+        sums = [Signal(shape["sums"].shape, name=f"sums{stage}", reset_less=True) for stage in (1, 2, 3)]
         old = Signal(data.ArrayLayout(signed(ACC_BITS), columns), reset_less=True)
         total = Signal(data.ArrayLayout(signed(ACC_BITS), columns), reset_less=True)
-        tag = [Signal(tags, name=f"tag{stage}", reset_less=True) for stage in range(4)]
-        valid = Signal(3)
+        tag = [Signal(tags, name=f"tag{stage}", reset_less=True) for stage in range(5)]
+        valid = Signal(4)
         self.counts = Signal(columns, reset_less=True)
         m.d.comb += [
             self.read.valid.eq(self.rows.valid & self.rows.payload.accumulate),
@@ -125,15 +127,15 @@ class AddInPlace(wiring.Component):
             valid.eq(Cat(self.rows.valid, valid)),
             *(after.eq(before) for before, after in pairwise(tag)),
             sums[0].eq(self.rows.payload.sums),
-            sums[1].eq(sums[0]),
-            old.eq(Mux(tag[1].accumulate, self.word.payload, 0)),
-            *(total[c].eq(old[c] + sums[1][c]) for c in range(columns)),
-            self.counts.eq(Cat(column < tag[2].limit for column in range(columns))),
+            *(after.eq(before) for before, after in pairwise(sums)),
+            old.eq(Mux(tag[2].accumulate, self.word.payload, 0)),
+            *(total[c].eq(old[c] + sums[-1][c]) for c in range(columns)),
+            self.counts.eq(Cat(column < tag[3].limit for column in range(columns))),
         ]
         # The contract of `rows`: what is read here is written nowhere in the pipeline.
         again = Cat(valid[stage - 1] & (tag[stage].address == tag[0].address) for stage in range(1, ROW_DISTANCE))
         m.d.sync += Assert(~(self.read.valid & again.any()), "a row is added to before it is written")
-        self._finish(m, valid[2], tag[3], total)
+        self._finish(m, valid[3], tag[4], total)
         return m
 
     def _finish(self, m: Module, valid: Signal, tag, total) -> None:

@@ -41,12 +41,12 @@ class Arbiter(wiring.Component):
 class Banks(wiring.Component):
     """A memory of `words` words in `banks` banks, word i in bank i % banks, each one read and one write a cycle.
 
-    Ports: `reads[i]`: addresses, taken when granted. `words[i]`: the answers, one cycle after the grant, in order.
+    Ports: `reads[i]`: addresses, taken when granted. `words[i]`: the answers, two cycles after the grant, in order.
     `writes[i]`: masked writes, taken when granted, visible to reads granted in later cycles.
     The first `fixed_reads` readers and `fixed_writes` writers go before the others, by number; the others take turns.
     Two sequential streams that meet in a bank lose one cycle once, and then follow each other through the banks without
     conflict.
-    Errors: a word that is read in the cycle of its own write is undefined.
+    Errors: a word that is written in the cycle after its grant to a reader comes undefined.
     """
 
     def __init__(
@@ -107,13 +107,16 @@ class Banks(wiring.Component):
     def _read(self, m: Module, bank: int, memory: Sram) -> Signal:
         arbiter = Arbiter(fixed=self.fixed_reads, rotating=self.readers - self.fixed_reads)
         m.submodules[f"read_arbiter{bank}"] = arbiter
+        address = Signal.like(memory.read_address, name=f"address{bank}", reset_less=True)
         m.d.comb += [
             arbiter.request.eq(Cat(r.valid & (r.payload[: self._select] == bank) for r in self.reads)),
-            memory.read_en.eq(arbiter.request.any()),
+            memory.read_address.eq(address),
         ]
+        # From the arbiters to the cells of a large memory is a long way: it has a cycle of its own.
+        m.d.sync += memory.read_en.eq(arbiter.request.any())
         for index, read in enumerate(self.reads):
             with m.If(arbiter.grant[index]):
-                m.d.comb += memory.read_address.eq(read.payload[self._select :])
+                m.d.sync += address.eq(read.payload[self._select :])
         return arbiter.grant
 
     def _write(self, m: Module, bank: int, memory: Sram) -> Signal:
@@ -138,8 +141,15 @@ class Banks(wiring.Component):
 
     def _answer(self, m: Module, index: int, outputs: list[Signal]) -> None:
         read, word = self.reads[index], self.words[index]
+        coming = Signal(name=f"coming{index}")
+        asked = Signal(self._select, name=f"asked{index}", reset_less=True)
         source = Signal(self._select, name=f"source{index}", reset_less=True)
-        m.d.sync += [source.eq(read.payload[: self._select]), word.valid.eq(read.valid & read.ready)]
+        m.d.sync += [
+            asked.eq(read.payload[: self._select]),
+            coming.eq(read.valid & read.ready),
+            source.eq(asked),
+            word.valid.eq(coming),
+        ]
         with m.Switch(source):
             for bank, output in enumerate(outputs):
                 with m.Case(bank):

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from celosia.hw.common.buffers import Queue
 from celosia.hw.interfaces import ReadPortSignature
 
-ROOM = 4
+ROOM = 5
 """Words that a read port keeps: enough for a word a cycle, with one to spare."""
 
 

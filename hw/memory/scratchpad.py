@@ -23,7 +23,7 @@ class Scratchpad(wiring.Component):
     and `store` in turn; writes in turn. ARRAY leaves a bank after a bounded number of words (its streams are
     sequential), so nobody starves. Sequential streams fall into step and do not meet again while the distances they
     jump by are multiples of the number of banks: place tensors so.
-    Latency: two cycles from an address that is granted at once to its word. Throughput: a word a cycle and port.
+    Latency: three cycles from an address that is granted at once to its word. Throughput: a word a cycle and port.
     """
 
     def __init__(self, config: Config) -> None:

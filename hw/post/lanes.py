@@ -81,14 +81,14 @@ class Lanes(wiring.Component):
         return m
 
     def _stages(self, m: Module) -> None:
-        """`at[k]`: what accompanies the slot in stage k; `advance[k]`: stage k loads."""
+        """`at[k]`: what accompanies the slot in stage k; `advance[k]`: stage k loads; `valid[k]`: a slot is there."""
         stages, shape = self.time.stages, Stage(self.geometry)
         self.valid, self.advance, held = Signal(stages), Signal(stages), Signal(stages - 1)
         self.at = [self.stage] + [Signal(shape, name=f"at{k}", reset_less=True) for k in range(1, stages)]
         m.d.comb += [
             self.valid[0].eq(self.fire),
-            # Whether a slot enters is known late: what is at the entry is taken along in any case.
-            self.advance.eq(Cat(0, self.en, self.valid[1:-1] & self.en.replicate(stages - 2))),
+            # One enable, from a register, for the whole pipeline: what is no slot is taken along.
+            self.advance.eq(Cat(0, self.en.replicate(stages - 1))),
             self.valid[1:].eq(held),
             self.busy.eq(held.any()),
         ]
@@ -127,7 +127,7 @@ class Lanes(wiring.Component):
         if "constants" in control.shape().members:
             m.d.comb += control.constants.eq(self.constants)
         # The second set of records was read for the last time as the slot moves on from FACTORS.
-        used = self.advance[time.SECOND] & beta.group_finish & (beta.op == Operation.NORM)
+        used = self.en & self.valid[time.FACTORS] & beta.group_finish & (beta.op == Operation.NORM)
         m.d.comb += self.free.eq(used << beta.buffer)
 
     def _residual(self, m: Module) -> Signal:
