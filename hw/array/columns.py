@@ -6,8 +6,9 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from celosia.hw import isa
-from celosia.hw.array.loops import Asked, Loop
+from celosia.hw.array.asker import Asked
 from celosia.hw.array.payloads import WeightOrder, groups_of, parts_of
+from celosia.hw.common.loop import Loop
 from celosia.hw.config import Config
 from celosia.hw.interfaces import Fault
 

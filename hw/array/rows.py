@@ -6,8 +6,9 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for, ceil_log2
 
 from celosia.hw import isa
-from celosia.hw.array.loops import Asked, Loop
+from celosia.hw.array.asker import Asked
 from celosia.hw.array.payloads import RowOrder
+from celosia.hw.common.loop import Loop
 from celosia.hw.config import Config
 from celosia.hw.interfaces import Fault
 
@@ -69,7 +70,7 @@ class RowSequencer(wiring.Component):
         self._loops(m, move)
         m.d.sync += held.eq(move)
         m.d.comb += [
-            move.eq(self.running & self.room & ~self.fault.valid),
+            move.eq(self.running & self.room),
             self.o.valid.eq(held & ~self.fault.valid),
             self.busy.eq(self.running | held),
             last.eq(self.rows.last & self.k.last & self.n.last),
@@ -82,8 +83,10 @@ class RowSequencer(wiring.Component):
             self._step(m)
         with m.If(move):
             m.d.sync += self.o.payload.address.eq(self.address_now)
-            self._check(m)
             self._order(m, last)
+            # The first fault stays. Turns after it go nowhere, and end where there is no more room for them.
+            with m.If(~self.fault.valid):
+                self._check(m)
         return m
 
     def _loops(self, m: Module, move: Signal) -> None:

@@ -4,10 +4,10 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from celosia.hw.array.asker import Asker
 from celosia.hw.array.columns import WeightJob, WeightSequencer
 from celosia.hw.array.decoder import Decoder
 from celosia.hw.array.launcher import Launcher
-from celosia.hw.array.loops import Asker
 from celosia.hw.array.payloads import Row, RowOrder, WeightOrder, Weights
 from celosia.hw.array.rows import RowJob, RowSequencer
 from celosia.hw.array.systolic import latency

@@ -34,6 +34,35 @@ class SkidBuffer(wiring.Component):
         return m
 
 
+class PairBuffer(wiring.Component):
+    """The same as a `SkidBuffer`, but no word hangs on `o.ready`: for streams of wide words whose `ready` comes late.
+
+    In return `o.payload` comes through a multiplexer. Ports: `i`, `o`: streams of `shape`.
+    """
+
+    def __init__(self, shape) -> None:
+        self.shape = shape
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        words = [Signal(self.shape, name=f"word{k}", reset_less=True) for k in range(2)]
+        room, first, free = Signal(init=1), Signal(), Signal()  # `first`: to come out; `free`: to be written
+        push, pop = self.i.valid & room, self.o.valid & self.o.ready
+        m.d.comb += [self.i.ready.eq(room), self.o.payload.eq(words[0])]
+        with m.If(first):
+            m.d.comb += self.o.payload.eq(words[1])
+        for k, word in enumerate(words):
+            with m.If(room & (free == k)):
+                m.d.sync += word.eq(self.i.payload)
+        m.d.sync += [free.eq(free ^ push), first.eq(first ^ pop)]
+        with m.If(push & ~pop):
+            m.d.sync += [self.o.valid.eq(1), room.eq(~self.o.valid)]
+        with m.Elif(pop & ~push):
+            m.d.sync += [self.o.valid.eq(~room), room.eq(1)]
+        return m
+
+
 class Queue(wiring.Component):
     """First-in first-out buffer of `depth` >= 2 words: one word a cycle in and out, one cycle of latency.
 

@@ -41,9 +41,11 @@ class Decode(wiring.Component):
             m.d.sync += [busy.eq(0), self.o.valid.eq(0)]
         with m.Elif(busy):
             m.d.sync += self.o.valid.eq(1)
-        # Not loaded without an instruction: nothing toggles, and simulation is faster for it.
         with m.Elif(self.i.valid):
-            m.d.sync += [busy.eq(1), held.eq(self.i.payload)]
+            m.d.sync += busy.eq(1)
+        # Whether an instruction is there is known too late.
+        with m.If(~busy):
+            m.d.sync += held.eq(self.i.payload)
         plan = self.o.payload
         m.d.comb += [
             plan.offset.eq(held.offset),

@@ -27,8 +27,7 @@ class Accumulator(wiring.Component):
     least `ROW_DISTANCE` cycles apart unless the second starts afresh.
     `read`, `write`: POST, when the banks are free. `maxima`: read port of the row maxima, of finished sums.
     `written`: the row with `done` set, its maximum, and everything before are visible to addresses sent from now on.
-    Latency: a row is visible four cycles after it came; `written` comes a cycle later, or when the row's
-    maximum is visible.
+    Latency: a row is visible, and `written` comes, four cycles after it came; or when its maximum is visible.
     Throughput: one row, one read and one write a cycle, less bank conflicts of the latter two (sequential streams fall
     into step).
     """
@@ -61,7 +60,7 @@ class Accumulator(wiring.Component):
         )
         m.submodules.add = add = AddInPlace(config, self.width)
         m.submodules.maxima = maxima = Maxima(config)
-        m.submodules.done = done = Completion(maxima.latency)
+        m.submodules.done = done = Completion(1 + maxima.latency)
         m.submodules.reader = reader = ReadPort(signature.address_bits, signature.width)
         connect(m, flipped(self.rows), add.rows)
         connect(m, add.read, banks.reads[0])
@@ -86,11 +85,10 @@ class Finished(data.Struct):
 
 
 class AddInPlace(wiring.Component):
-    """The array's read-modify-write pipeline: ask in cycle t, read in t + 1, capture in t + 2, add in t + 3, write in
-    t + 4.
+    """The array's read-modify-write pipeline: ask in cycle t, read in t + 1, capture in t + 2, add and write in t + 3.
 
-    Ports: `rows`; `read`, `word`, `write`: the banks, always granted. `maxima`: finished rows whose maximum counts, and
-    `done`: last rows of instructions, both in the cycle of the write.
+    Ports: `rows`; `read`, `word`, `write`: the banks, always granted. `done`: last rows of instructions, in the cycle of
+    the write. `maxima`: finished rows whose maximum counts, a cycle later.
     """
 
     def __init__(self, config: Config, width: int) -> None:
@@ -114,7 +112,7 @@ class AddInPlace(wiring.Component):
         tags = data.StructLayout({name: field.shape for name, field in shape if name != "sums"})
         sums = [Signal(shape["sums"].shape, name=f"sums{stage}", reset_less=True) for stage in (1, 2, 3)]
         old = Signal(data.ArrayLayout(signed(ACC_BITS), columns), reset_less=True)
-        total = Signal(data.ArrayLayout(signed(ACC_BITS), columns), reset_less=True)
+        total = Signal(data.ArrayLayout(signed(ACC_BITS), columns))
         tag = [Signal(tags, name=f"tag{stage}", reset_less=True) for stage in range(5)]
         valid = Signal(4)
         self.counts = Signal(columns, reset_less=True)
@@ -122,6 +120,7 @@ class AddInPlace(wiring.Component):
             self.read.valid.eq(self.rows.valid & self.rows.payload.accumulate),
             self.read.payload.eq(self.rows.payload.address),
             *(tag[0][name].eq(self.rows.payload[name]) for name in tags.members),
+            *(total[c].eq(old[c] + sums[-1][c]) for c in range(columns)),
         ]
         m.d.sync += [
             valid.eq(Cat(self.rows.valid, valid)),
@@ -129,31 +128,39 @@ class AddInPlace(wiring.Component):
             sums[0].eq(self.rows.payload.sums),
             *(after.eq(before) for before, after in pairwise(sums)),
             old.eq(Mux(tag[2].accumulate, self.word.payload, 0)),
-            *(total[c].eq(old[c] + sums[-1][c]) for c in range(columns)),
             self.counts.eq(Cat(column < tag[3].limit for column in range(columns))),
         ]
         # The contract of `rows`: what is read here is written nowhere in the pipeline.
         again = Cat(valid[stage - 1] & (tag[stage].address == tag[0].address) for stage in range(1, ROW_DISTANCE))
         m.d.sync += Assert(~(self.read.valid & again.any()), "a row is added to before it is written")
-        self._finish(m, valid[3], tag[4], total)
+        self._write(m, valid[2], tag[3], total)
+        self._maxima(m, valid[3], tag[4], total)
         return m
 
-    def _finish(self, m: Module, valid: Signal, tag, total) -> None:
-        """Write the row, hand it to the maxima, and tell of its end."""
-        write, row = self.write.payload, self.maxima.payload
+    def _write(self, m: Module, valid: Signal, tag, total: Signal) -> None:
+        """Write the row, and tell of its end."""
+        write = self.write.payload
         m.d.comb += [
             self.write.valid.eq(valid),
             write.address.eq(tag.address),
             write.data.eq(total),
             write.mask.eq(~0),
+            self.done.valid.eq(valid & tag.done),
+            self.done.payload.late.eq(tag.maxima),
+            self.done.payload.mask.eq(tag.mask),
+        ]
+
+    def _maxima(self, m: Module, valid: Signal, tag, total: Signal) -> None:
+        """Hand the row to the maxima, from registers."""
+        row = self.maxima.payload
+        values = Signal.like(total, reset_less=True)
+        m.d.sync += values.eq(total)
+        m.d.comb += [
             self.maxima.valid.eq(valid & tag.maxima),
             row.init.eq(tag.init),
             row.counts.eq(self.counts),
             row.stat_row.eq(tag.stat_row),
-            row["values"].eq(total),
-            self.done.valid.eq(valid & tag.done),
-            self.done.payload.late.eq(tag.maxima),
-            self.done.payload.mask.eq(tag.mask),
+            row["values"].eq(values),
         ]
 
 

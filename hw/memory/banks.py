@@ -41,12 +41,14 @@ class Arbiter(wiring.Component):
 class Banks(wiring.Component):
     """A memory of `words` words in `banks` banks, word i in bank i % banks, each one read and one write a cycle.
 
+    From the arbiters to the cells of a large memory is a long way: it has a cycle of its own.
+
     Ports: `reads[i]`: addresses, taken when granted. `words[i]`: the answers, two cycles after the grant, in order.
     `writes[i]`: masked writes, taken when granted, visible to reads granted in later cycles.
     The first `fixed_reads` readers and `fixed_writes` writers go before the others, by number; the others take turns.
     Two sequential streams that meet in a bank lose one cycle once, and then follow each other through the banks without
     conflict.
-    Errors: a word that is written in the cycle after its grant to a reader comes undefined.
+    Errors: a word that is granted to a reader and to a writer in one cycle comes undefined.
     """
 
     def __init__(
@@ -112,7 +114,6 @@ class Banks(wiring.Component):
             arbiter.request.eq(Cat(r.valid & (r.payload[: self._select] == bank) for r in self.reads)),
             memory.read_address.eq(address),
         ]
-        # From the arbiters to the cells of a large memory is a long way: it has a cycle of its own.
         m.d.sync += memory.read_en.eq(arbiter.request.any())
         for index, read in enumerate(self.reads):
             with m.If(arbiter.grant[index]):
@@ -122,19 +123,22 @@ class Banks(wiring.Component):
     def _write(self, m: Module, bank: int, memory: Sram) -> Signal:
         arbiter = Arbiter(fixed=self.fixed_writes, rotating=self.writers - self.fixed_writes)
         m.submodules[f"write_arbiter{bank}"] = arbiter
+        address = Signal.like(memory.write_address, name=f"write_address{bank}", reset_less=True)
+        word = Signal.like(memory.write_data, name=f"write_data{bank}", reset_less=True)
         m.d.comb += arbiter.request.eq(Cat(w.valid & (w.payload.address[: self._select] == bank) for w in self.writes))
         # The data of the last writer is the default: its mask alone keeps the memory still.
         *others, last = list(enumerate(self.writes))
-        m.d.comb += [
-            memory.write_address.eq(last[1].payload.address[self._select :]),
-            memory.write_data.eq(last[1].payload.data),
+        m.d.comb += [memory.write_address.eq(address), memory.write_data.eq(word)]
+        m.d.sync += [
+            address.eq(last[1].payload.address[self._select :]),
+            word.eq(last[1].payload.data),
             memory.write_en.eq(Mux(arbiter.grant[last[0]], last[1].payload.mask, 0)),
         ]
         for index, write in others:
             with m.If(arbiter.grant[index]):
-                m.d.comb += [
-                    memory.write_address.eq(write.payload.address[self._select :]),
-                    memory.write_data.eq(write.payload.data),
+                m.d.sync += [
+                    address.eq(write.payload.address[self._select :]),
+                    word.eq(write.payload.data),
                     memory.write_en.eq(write.payload.mask),
                 ]
         return arbiter.grant

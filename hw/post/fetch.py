@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw import isa
-from celosia.hw.common.buffers import Queue, SkidBuffer
+from celosia.hw.common.buffers import PairBuffer, Queue, SkidBuffer
 from celosia.hw.config import Config
 from celosia.hw.interfaces import Done, Fault, scratchpad_read
 from celosia.hw.post.layouts import BUFFERS, TABLE_BYTES, FetchJob, Geometry, ReadTag, RecordLoad, Request, TableLoad
@@ -121,7 +121,7 @@ class ReadMux(wiring.Component):
         m = Module()
         m.submodules.addresses = addresses = SkidBuffer(self.geometry.word_address)
         m.submodules.tags = tags = Queue(ReadTag, _IN_FLIGHT)
-        m.submodules.words = words = SkidBuffer(self.bits)
+        m.submodules.words = words = PairBuffer(self.bits)
         tag = tags.o.p
         ask, may = Signal(), Signal()
         request = self.parameters
@@ -183,26 +183,33 @@ class Loader(wiring.Component):
         parts = self.config.word_bytes // TABLE_BYTES
         position, part = Signal(range(max(2, g.record_words))), Signal(range(max(2, parts)))
         buffer, quarter, take = Signal(range(BUFFERS)), Signal(8 * TABLE_BYTES), Signal()
+        record, complete = take & ~self.table, Signal()
         table_address = Signal(g.table_address)
         m.d.comb += [
             take.eq(self.i.valid & self.i.ready),
             self.i.ready.eq(~self.table | (part == parts - 1)),
-            self.record.en.eq(take & ~self.table),
-            self.record.index.eq(position),
-            self.record.second.eq(self.second),
-            self.record.buffer.eq(buffer),
-            self.record.data.eq(self.i.payload),
             quarter.eq(Array(self.i.payload.word_select(k, 8 * TABLE_BYTES) for k in range(parts))[part]),
             self.table_load.en.eq(self.i.valid & self.table),
             self.table_load.address.eq(table_address),
             self.table_load.data.eq(quarter),
             self.table_done.eq(take & self.table & self.last),
         ]
-        m.d.sync += self.loaded.eq(self.loaded & ~self.free)
-        with m.If(self.record.en):
+        # To all lanes is a long way.
+        m.d.sync += [
+            self.record.en.eq(record),
+            self.record.index.eq(position),
+            self.record.second.eq(self.second),
+            self.record.buffer.eq(buffer),
+            self.record.data.eq(self.i.payload),
+            complete.eq(record & self.last),
+            self.loaded.eq(self.loaded & ~self.free),
+        ]
+        with m.If(record):
             m.d.sync += position.eq(Mux(position == g.record_words - 1, 0, position + 1))
             with m.If(self.last):
-                m.d.sync += [buffer.eq(buffer + 1), self.loaded.bit_select(buffer, 1).eq(1)]
+                m.d.sync += buffer.eq(buffer + 1)
+        with m.If(complete):
+            m.d.sync += self.loaded.bit_select(self.record.buffer, 1).eq(1)
         with m.If(self.table_load.en):
             m.d.sync += [part.eq(Mux(part == parts - 1, 0, part + 1)), table_address.eq(table_address + 1)]
         with m.If(self.table_done):

@@ -5,6 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw import isa
+from celosia.hw.common.loop import Loop
 from celosia.hw.config import Config
 from celosia.hw.interfaces import Fault
 from celosia.hw.post.layouts import BUFFERS, Geometry, Issue, Operation, WalkJob
@@ -147,20 +148,20 @@ class Walker(wiring.Component):
     def _counters(self, m: Module, start, fire) -> None:
         job, halves = self.i.p, self.geometry.halves
         self.slot, last_slot = Signal(2), Signal(2)
-        self.rows_left, self.groups_left = Signal(16), Signal(12)
+        m.submodules.rows, m.submodules.groups = rows, groups = Loop(16), Loop(12)
         self.sub, self.fresh, self.first = Signal(self.geometry.sub_bits), Signal(), Signal()
         self.beat_finish, self.group_finish, self.finish = Signal(), Signal(), Signal()
         self.row_start = Signal()
         m.d.comb += [
             self.beat_finish.eq(self.slot == last_slot),
-            self.group_finish.eq(self.beat_finish & (self.rows_left == 1)),
-            self.finish.eq(self.group_finish & (self.groups_left == 1)),
+            self.group_finish.eq(self.beat_finish & rows.last),
+            self.finish.eq(self.group_finish & groups.last),
         ]
+        for loop, turns, turn in ((rows, job.m, self.beat_finish), (groups, job.groups, self.group_finish)):
+            m.d.comb += [loop.start.eq(start), loop.turns.eq(turns), loop.step.eq(fire & turn)]
         with m.If(start):
             m.d.sync += [
                 self.slot.eq(0),
-                self.rows_left.eq(job.m),
-                self.groups_left.eq(job.groups),
                 self.sub.eq(0),
                 self.fresh.eq(job.first),
                 self.first.eq(1),
@@ -176,11 +177,9 @@ class Walker(wiring.Component):
         with m.Elif(fire):
             m.d.sync += [self.slot.eq(Mux(self.beat_finish, 0, self.slot + 1)), self.first.eq(0)]
             with m.If(self.beat_finish):
-                m.d.sync += [self.rows_left.eq(self.rows_left - 1), self.row_start.eq(0)]
+                m.d.sync += self.row_start.eq(0)
             with m.If(self.group_finish):
                 m.d.sync += [
-                    self.rows_left.eq(job.m),
-                    self.groups_left.eq(self.groups_left - 1),
                     self.sub.eq(self.sub + 1),
                     self.fresh.eq(0),
                     self.row_start.eq(1),

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from celosia.hw.common.buffers import SkidBuffer
+from celosia.hw.common.buffers import PairBuffer
 from celosia.hw.config import Config
 from celosia.hw.interfaces import Done, accumulator_write, scratchpad_write
 from celosia.hw.numerics import ACC_BITS
@@ -17,8 +17,7 @@ class Writer(wiring.Component):
     the accumulator.
 
     Two cycles of latency, a slot a cycle; `i.ready` comes from a register. Ports: `i`: results. `write`, `acc_write`:
-    the memories. `done`: in the cycle after an
-    instruction's last write was taken. `blocked`: a write waits.
+    the memories. `done`: in the cycle after an instruction's last write was taken. `blocked`: a write waits.
     """
 
     def __init__(self, config: Config) -> None:
@@ -36,7 +35,7 @@ class Writer(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        m.submodules.buffer = buffer = SkidBuffer(self.i.payload.shape())
+        m.submodules.buffer = buffer = PairBuffer(self.i.payload.shape())
         m.d.comb += [
             buffer.i.payload.eq(self.i.payload),
             buffer.i.valid.eq(self.i.valid),

@@ -8,8 +8,9 @@ from amaranth.hdl import Const, Module, Signal, signed
 from amaranth.lib import data
 from amaranth.sim import Simulator
 
-from celosia.hw.array.loops import Asker, Loop
-from celosia.hw.common.buffers import Queue, SkidBuffer, exceeds
+from celosia.hw.array.asker import Asker
+from celosia.hw.common.buffers import PairBuffer, Queue, SkidBuffer, exceeds
+from celosia.hw.common.loop import Loop
 from celosia.hw.presets import PRESETS
 
 
@@ -55,6 +56,7 @@ def _sink(stream, got: list, count: int, stall: float, rng: random.Random):
 
 QUEUES = {
     "skid": (lambda: SkidBuffer(8), 1, 2),
+    "pair buffer": (lambda: PairBuffer(8), 1, 2),
     "pair": (lambda: Queue(8, 2), 1, 2),
     "memory": (lambda: Queue(8, 5), 1, 5),
     "registered": (lambda: Queue(8, 3, registered=True), 2, 5),
