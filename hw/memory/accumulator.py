@@ -87,8 +87,8 @@ class Finished(data.Struct):
 class AddInPlace(wiring.Component):
     """The array's read-modify-write pipeline: ask in cycle t, read in t + 1, capture in t + 2, add and write in t + 3.
 
-    Ports: `rows`; `read`, `word`, `write`: the banks, always granted. `done`: last rows of instructions, in the cycle of
-    the write. `maxima`: finished rows whose maximum counts, a cycle later.
+    Ports: `rows`; `read`, `word`, `write`: the banks, always granted. `done`: last rows of instructions, in the cycle
+    of the write. `maxima`: finished rows whose maximum counts, a cycle later.
     """
 
     def __init__(self, config: Config, width: int) -> None:
