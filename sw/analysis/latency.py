@@ -4,11 +4,11 @@ An operation takes the longer of its computation and its transfers, which double
 operation overlaps another. What the survey states is in `Machine`; where it leaves freedom, the choice was made by fit
 to figure 32 (`celosia analyze latency --printed`):
 
-- Transfers: bytes go from DRAM to L2 and then from L2 to local memory, one after the other: bytes / 64 + bytes / 16. The
-  slower of the two alone would make GPT-2, which only waits for weights, 20 % faster than printed.
-- Tiles at the local memory: 256 x 256, two operands of 8 bits in two buffers each, which fills the scratchpad of 256 kB.
-  Tiles of 128 x 128, whose 32-bit results would also fit twice into the accumulator, are 2 % further from figure 32 at
-  l = 4096.
+- Transfers: bytes go from DRAM to L2 and then from L2 to local memory, one after the other: bytes / 64 + bytes / 16.
+  The second alone would make GPT-2, which only waits for weights, 18 % faster than printed.
+- Tiles at the local memory: 256 x 256, two operands of 8 bits in two buffers each, which fills the scratchpad of
+  256 kB. All values of encoders then round to the printed integers; with 128 x 128, whose 32-bit results would also fit
+  twice into the accumulator, three do not.
 - Tiles at L2: 1024 x 1024, as in table 5. Biases are not transferred with the results here.
 - Computation of a matmul: the array holds W x W weights; the rows of the left operand, padded to W of them because the
   array takes W cycles from end to end, pass once for each such block. A latency of W more cycles for each block, not
@@ -16,8 +16,8 @@ to figure 32 (`celosia analyze latency --printed`):
 - Softmax, GELU, and residuals with LayerNorms: one vector of W elements a cycle, the bytes of table 5.
 - GPT-2 generates l tokens without a prompt; embeddings and the prediction of words are not counted.
 - BERT-Large: only d_ffn = 3584 fits, as in figures 4 to 6. With 4096, its first value is 3.4 where 3 is printed.
-- Convolutions: input channels along the rows of the array, one place of the kernel at a time, so that the three channels
-  of the first one fill three of its rows. Normalisation and addition leave 32 bits, since a ReLU follows.
+- Convolutions: input channels along the rows of the array, one place of the kernel at a time, so that the three
+  channels of the first one fill three of its rows. Normalisation and addition leave 32 bits, since a ReLU follows.
 """
 
 from collections.abc import Iterable

@@ -10,10 +10,12 @@ PROJECTIONS, ATTENTION, FFN, OTHER = "MHA projections", "MHA act-to-act", "FFN",
 """Rows of table 3."""
 
 SOFTMAX_FLOPS = 4
-"""An element, by a fit to table 3: 4 h l^2 + 58 l d is the only small integer law through its three lengths."""
+"""An element. By a fit to table 3, which prints only 4 h l^2 + 58 l d, the sum with all that follows."""
 GELU_FLOPS, NORM_FLOPS = 10, 18
-"""Shares of the 58 an element of l x d: 10 for each of the d_ffn = 4 d elements of GELU, 18 for both LayerNorms and both
-residual additions. The survey prints the sum only."""
+"""Our shares of the 58: 10 for each of d_ffn = 4 d elements of GELU, 18 for both LayerNorms and residual additions."""
+
+MOST_STEPS = 32768
+"""Of a decoder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +37,8 @@ class Transformer:
             if getattr(self, field) < 1:
                 raise AnalysisError(f"{field} must be at least 1, not {getattr(self, field)}")
         if self.hidden % self.heads:
-            near = min(
-                (h for h in range(1, self.hidden + 1) if self.hidden % h == 0), key=lambda h: abs(h - self.heads)
-            )
+            divisors = (count for count in range(1, self.hidden + 1) if self.hidden % count == 0)
+            near = min(divisors, key=lambda count: abs(count - self.heads))
             raise AnalysisError(
                 f"heads must divide hidden = {self.hidden}, not {self.heads}; the nearest legal value is {near}"
             )
@@ -45,9 +46,9 @@ class Transformer:
     def operations(self, tokens: int) -> list[Operation]:
         """Operations of all layers for `tokens` tokens; of a decoder those of every step added up.
 
-        Errors: AnalysisError for fewer than one token.
+        Errors: AnalysisError for a length that there cannot be.
         """
-        check_tokens(tokens)
+        check_tokens(tokens, MOST_STEPS if self.decoder else None)
         if not self.decoder:
             return [_times(o, self.layers) for o in layer(self, tokens, tokens)]
         return _decoder(self, tokens)
@@ -55,9 +56,9 @@ class Transformer:
     def steps(self, tokens: int) -> Iterator[list[Operation]]:
         """Operations of one layer at a time: once for an encoder, for every token that a decoder generates.
 
-        Errors: AnalysisError for fewer than one token.
+        Errors: AnalysisError for a length that there cannot be.
         """
-        check_tokens(tokens)
+        check_tokens(tokens, MOST_STEPS if self.decoder else None)
         if not self.decoder:
             yield layer(self, tokens, tokens)
             return
@@ -65,10 +66,12 @@ class Transformer:
             yield layer(self, 1, past)
 
 
-def check_tokens(tokens: int) -> None:
-    """Errors: AnalysisError for fewer than one token."""
+def check_tokens(tokens: int, most: int | None = None) -> None:
+    """Errors: AnalysisError for fewer than one token, or more than `most`."""
     if tokens < 1:
         raise AnalysisError(f"tokens must be at least 1, not {tokens}")
+    if most is not None and tokens > most:
+        raise AnalysisError(f"tokens of a decoder must be at most {most}, not {tokens}: each is a step of its own")
 
 
 def layer(net: Transformer, rows: int, past: int) -> list[Operation]:
@@ -120,7 +123,8 @@ def _elementwise(net: Transformer, rows: int, past: int) -> tuple[Elementwise, E
     return (
         Elementwise(name="softmax", group=OTHER, elements=scores, flops=SOFTMAX_FLOPS * scores, mops=2 * scores,
                     bytes=5 * scores),
-        Elementwise(name="GELU", group=OTHER, elements=inner, flops=GELU_FLOPS * inner, mops=2 * inner, bytes=5 * inner),
+        Elementwise(name="GELU", group=OTHER, elements=inner, flops=GELU_FLOPS * inner, mops=2 * inner,
+                    bytes=5 * inner),
         Elementwise(name="residuals, LayerNorms", group=OTHER, elements=2 * outer, flops=NORM_FLOPS * outer,
                     mops=9 * outer + 4 * d, bytes=16 * outer + 16 * d),
     )  # fmt: skip

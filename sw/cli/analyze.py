@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from celosia.sw.cli import output, plugins
+from celosia.sw.cli import analysis, output, plugins
 from celosia.sw.cli.errors import FAILED, CliError
 from celosia.sw.cli.options import DEFAULT_PRESET, JsonOption, pick
 
@@ -125,3 +125,9 @@ def _run(task: "Task") -> list["Row"]:
             raise CliError(str(error)) from None
         rows.append(compare(point, device))
     return rows
+
+
+app.command("intensity")(analysis.intensity)
+app.command("roofline")(analysis.roofline)
+app.command("latency")(analysis.latency)
+app.command("document")(analysis.document)

@@ -26,13 +26,14 @@ def explain(error: BaseException) -> tuple[str, int] | None:
         return f"{error.filename}: {error.strerror}", BAD_INPUT
     # Only now: a command that ends well does not pay for these imports.
     from celosia.hw.config import ConfigError
+    from celosia.sw.analysis.errors import AnalysisError
     from celosia.sw.compiler.buffers import CompileError
     from celosia.sw.compiler.codec import CodecError
     from celosia.sw.compiler.program import ProgramError
     from celosia.sw.model.errors import ModelError
     from celosia.sw.runtime.device import DeviceError
 
-    if isinstance(error, (ConfigError, ModelError, CompileError, CodecError, ProgramError)):
+    if isinstance(error, (AnalysisError, ConfigError, ModelError, CompileError, CodecError, ProgramError)):
         return " ".join(str(error).split("\n")), BAD_INPUT
     if isinstance(error, DeviceError):
         return str(error), FAILED

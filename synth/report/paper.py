@@ -1,14 +1,13 @@
 """Figures for papers, by matplotlib: SVG text, the same for the same results. Letters are paths: no font is needed."""
 
-import io
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+from celosia.sw.drawing import blank, line_colour, look, svg
 from celosia.synth.report.document import Areas, Document, Point, ReportError, balanced, front_of, require
 from celosia.synth.report.grid import Grid, Lines, Panel, find_grid, find_lines
-from celosia.synth.report.style import BROKEN, CELL_INK, CELLS, FRONT, OTHER, figure_name, line_colour, part_colour
+from celosia.synth.report.style import BROKEN, CELL_INK, CELLS, FRONT, OTHER, figure_name, part_colour
 from celosia.synth.report.style import scale as colour_scale
 from celosia.synth.report.tree import Node, tree, units
 from celosia.synth.report.tree import figures as figures_of
@@ -32,9 +31,9 @@ def figures(source: Document | Areas) -> dict[str, str]:
     for every figure when two fields span a grid, `lines` over the longest numeric field. Of an area report: `areas`.
     """
     require("matplotlib")
-    with _look():
+    with look():
         drawn = {"areas": bars_of(source)} if isinstance(source, Areas) else dict(_of_sweep(source))
-        return {f"{name}.svg": _svg(figure) for name, figure in drawn.items()}
+        return {f"{name}.svg": svg(figure) for name, figure in drawn.items()}
 
 
 def _of_sweep(document: Document) -> Iterator[tuple[str, "Figure"]]:
@@ -142,7 +141,7 @@ def heat_map(document: Document, grid: Grid, name: str) -> "Figure":
     """A figure over two fields: numbers in the cells, the distance to the best below them, the front in frames."""
     rows = -(-len(grid.panels) // 2)
     columns = min(2, len(grid.panels))
-    figure = _blank(max(_WIDTH, 0.9 + 0.6 * len(grid.xs)) * columns, (0.9 + 0.5 * len(grid.ys)) * rows)
+    figure = blank(max(_WIDTH, 0.9 + 0.6 * len(grid.xs)) * columns, (0.9 + 0.5 * len(grid.ys)) * rows)
     found = [point.number(name) for point in document.ok or document.measured]
     for place, panel in enumerate(grid.panels, 1):
         axes = figure.add_subplot(rows, columns, place)
@@ -234,34 +233,5 @@ def _axis(axes: "Axes", which: str, text: str) -> None:
 
 
 def _figure(height: float) -> tuple["Figure", "Axes"]:
-    figure = _blank(_WIDTH, height)
+    figure = blank(_WIDTH, height)
     return figure, figure.add_subplot()
-
-
-def _blank(width: float, height: float) -> "Figure":
-    # Not by pyplot: that keeps figures, and looks for a screen.
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _look() -> AbstractContextManager[None]:
-    from matplotlib import rc_context
-
-    return rc_context(
-        {
-            "svg.hashsalt": "celosia",  # names of clips and markers are random without it
-            "svg.fonttype": "path",
-            "font.family": "DejaVu Sans",  # comes with matplotlib: the same letters everywhere
-            "font.size": 8,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-        }
-    )
-
-
-def _svg(figure: "Figure") -> str:
-    text = io.StringIO()
-    # Neither the date nor the version may make equal results differ.
-    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    return text.getvalue()

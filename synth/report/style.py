@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from celosia.sw.drawing import line_colour
 from celosia.synth.sweep.objectives import KINDS
 
 FRONT, OTHER, BROKEN = "#d9622b", "#5b8db8", "#8d8d8d"
@@ -19,7 +20,6 @@ _PARTS = {
     "load": "#2f7b7d", "store": "#8a6347", "arbiter": "#8d7410", "top": "#6e747b",
 }  # fmt: skip
 """Dark enough for white letters."""
-_LINES = ("#426a9c", "#d9822b", "#3f8038", "#b84240", "#7d5ca3", "#2f7b7d", "#8a6347", "#8d7410")
 
 _FIGURES = {
     "area_um2": "area", "logic_um2": "area of logic", "memory_um2": "area of memories", "ge": "gate equivalents",
@@ -31,11 +31,6 @@ _FIGURES = {
 def part_colour(part: str) -> str:
     """Colour of a part of the accelerator, the same in all figures."""
     return _PARTS.get(part) or line_colour(sum(part.encode()))
-
-
-def line_colour(number: int) -> str:
-    """Colour of a line by its number."""
-    return _LINES[number % len(_LINES)]
 
 
 def scale(colours: Sequence[tuple[float, str]], direction: str) -> list[list[Any]]:

@@ -1,0 +1,194 @@
+"""`celosia analyze intensity`, `roofline`, `latency` and `document`: what a network asks of a machine."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from celosia.sw.cli import output
+from celosia.sw.cli.errors import CliError
+from celosia.sw.cli.options import ConfigOption, JsonOption, PresetOption, SetOption, resolve
+from celosia.sw.cli.subject import (
+    DecoderOption,
+    FfnOption,
+    HeadsOption,
+    HiddenOption,
+    LayersOption,
+    ModelOption,
+    TokensOption,
+    WorkloadOption,
+    subject,
+)
+
+if TYPE_CHECKING:
+    from celosia.sw.analysis.comparison import Comparison
+
+TABLES = ("table 3", "table 4", "table 5", "table 12")
+LATENCIES = ("figure 32", "text")
+
+PrintedOption = Annotated[
+    bool, typer.Option("--printed", help="Instead, what the survey prints beside what the same rules give here.")
+]
+
+
+def intensity(
+    model: ModelOption = None,
+    workload: WorkloadOption = None,
+    layers: LayersOption = None,
+    hidden: HiddenOption = None,
+    heads: HeadsOption = None,
+    ffn: FfnOption = None,
+    tokens: TokensOption = None,
+    decoder: DecoderOption = False,
+    printed: PrintedOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Count FLOPs and memory operations, by the survey's rules, and how many FLOPs there are for each byte."""
+    from celosia.sw.analysis.operations import by_name, total
+
+    if printed:
+        _print_comparisons(TABLES, json)
+        return
+    chosen = subject(model, workload, {"layers": layers, "hidden": hidden, "heads": heads, "ffn": ffn}, tokens, decoder)
+    operations = chosen.network.operations(chosen.tokens)
+    rows = by_name(operations) | {"total": total(operations)}
+    if json:
+        found = [
+            {"operation": name, "flops": row.flops, "mops": row.mops, "intensity": row.intensity,
+             "cached_bytes": row.traffic, "cached_intensity": row.tiled_intensity}
+            for name, row in rows.items()
+        ]  # fmt: skip
+        output.print_json({"network": chosen.label, "rows": found})
+        return
+    whole = rows["total"].flops
+    columns = ["operation", ">GFLOPs", ">share", ">GMOPs", ">FLOPs / MOP", ">GB by the cache", ">FLOPs / byte"]
+    cells = [
+        [name, f"{row.flops / 1e9:,.3f}", f"{row.flops / whole:.1%}", f"{row.mops / 1e9:,.3f}", f"{row.intensity:,.2f}",
+         f"{row.traffic / 1e9:,.3f}", f"{row.tiled_intensity:,.2f}"]
+        for name, row in rows.items()
+    ]  # fmt: skip
+    output.print_tables(output.make_table(chosen.label, columns, cells))
+
+
+def roofline(
+    model: ModelOption = None,
+    workload: WorkloadOption = None,
+    layers: LayersOption = None,
+    hidden: HiddenOption = None,
+    heads: HeadsOption = None,
+    ffn: FfnOption = None,
+    tokens: TokensOption = None,
+    decoder: DecoderOption = False,
+    preset: PresetOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    file: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE.svg", help="Also draw it there.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Say for each operation whether array or bus bounds it on a configuration, and what it can reach."""
+    from celosia.sw.analysis import plots
+    from celosia.sw.analysis.roofline import points, roof
+
+    choice = resolve(preset, config, settings)
+    chosen = subject(model, workload, {"layers": layers, "hidden": hidden, "heads": heads, "ffn": ffn}, tokens, decoder)
+    above, found = roof(choice.config), points(chosen.network.operations(chosen.tokens), choice.config)
+    title = f"{chosen.label}\non {choice.label}: {above.flops} FLOPs and {above.bus} bytes a cycle"
+    if file is not None:
+        output.write_file(file, plots.roofline(title, above, found))
+    if json:
+        rows = [
+            {"operation": point.name, "flops": point.flops, "mops": point.mops, "intensity": point.intensity,
+             "ceiling": point.ceiling, "attainable": point.attainable, "limit": point.limit, "cycles": point.cycles}
+            for point in found
+        ]  # fmt: skip
+        described = {"configuration": choice.label, "network": chosen.label, "flops": above.flops, "bus": above.bus}
+        output.print_json({**described, "ridge": above.ridge, "rows": rows})
+        return
+    columns = ["operation", ">FLOPs / byte", ">unit", ">attainable", "limit", ">cycles at least"]
+    cells = [
+        [point.name, f"{point.intensity:,.2f}", f"{point.ceiling:,.1f}", f"{point.attainable:,.1f}", str(point.limit),
+         f"{point.cycles:,.0f}"]
+        for point in found
+    ]  # fmt: skip
+    output.print_tables(output.make_table(f"{title}, equal at {above.ridge:g} FLOPs a byte", columns, cells))
+
+
+def latency(
+    model: ModelOption = None,
+    workload: WorkloadOption = None,
+    layers: LayersOption = None,
+    hidden: HiddenOption = None,
+    heads: HeadsOption = None,
+    ffn: FfnOption = None,
+    tokens: TokensOption = None,
+    decoder: DecoderOption = False,
+    printed: PrintedOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Estimate cycles by the survey's analytical model of its accelerator (for ours, see `celosia bench`)."""
+    from celosia.sw.analysis.latency import Latency, by_operation
+
+    if printed:
+        _print_comparisons(LATENCIES, json)
+        return
+    chosen = subject(model, workload, {"layers": layers, "hidden": hidden, "heads": heads, "ffn": ffn}, tokens, decoder)
+    rows = by_operation(chosen.network, chosen.tokens)
+    rows["total"] = sum(rows.values(), Latency(0, 0, 0))
+    if json:
+        found = [
+            {"operation": name, "cycles": row.cycles, "compute": row.compute, "memory": row.memory}
+            for name, row in rows.items()
+        ]
+        output.print_json({"network": chosen.label, "rows": found})
+        return
+    whole = rows["total"].cycles
+    columns = ["operation", ">cycles", ">share", ">of computation", ">of transfers"]
+    cells = [
+        [name, f"{row.cycles:,.0f}", f"{row.cycles / whole:.1%}", f"{row.compute:,.0f}", f"{row.memory:,.0f}"]
+        for name, row in rows.items()
+    ]
+    output.print_tables(output.make_table(chosen.label, columns, cells))
+
+
+def document(
+    file: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE.md", help="Write it there, with its figures beside it."),
+    ] = None,
+) -> None:
+    """Print the page of all reproduced tables, in Markdown: docs/analysis.md."""
+    from celosia.sw.cli import analysis_page
+
+    text = analysis_page.page()
+    if file is None:
+        print(text, end="")
+        return
+    if file.is_dir():
+        raise CliError(f"cannot write {file}: it is a folder; give a file, such as {file / 'analysis.md'}")
+    drawn = analysis_page.figures()
+    output.check_writable(file)
+    output.write_file(file, text)
+    for name, figure in drawn.items():
+        output.write_file(file.parent / name, figure)
+
+
+def _print_comparisons(sources: tuple[str, ...], json: bool) -> None:
+    from celosia.sw.analysis.comparison import compare
+    from celosia.sw.cli.analysis_page import COMPARISON, comparison_row
+
+    found = compare(sources)
+    if json:
+        output.print_json({"rows": [_described(one) for one in found]})
+        return
+    tables: dict[str, list[list[str]]] = {}
+    for one in found:
+        tables.setdefault(f"{one.entry.source}: {one.entry.caption}", []).append(comparison_row(one))
+    output.print_tables(*(output.make_table(title, COMPARISON, rows) for title, rows in tables.items()))
+
+
+def _described(one: "Comparison") -> dict[str, str | int | float]:
+    entry = one.entry
+    return {
+        "source": entry.source, "model": entry.model, "row": entry.row, "tokens": entry.tokens, "figure": entry.figure,
+        "printed": entry.printed, "ours": one.ours, "verdict": one.verdict, "remark": one.remark,
+    }  # fmt: skip
