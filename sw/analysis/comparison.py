@@ -10,7 +10,7 @@ from importlib.resources import files
 from celosia.sw.analysis.latency import total_cycles
 from celosia.sw.analysis.models import MODELS, SURVEY_RESNET, Network
 from celosia.sw.analysis.operations import Operation, Total, by_group, by_name, total
-from celosia.sw.analysis.resnet import CONVOLUTION, ResNet50
+from celosia.sw.analysis.resnet import CONVOLUTION, NORMALISATION, RELU, ResNet50
 from celosia.sw.analysis.transformer import Transformer
 
 REFERENCE_TOKENS = 128
@@ -134,14 +134,9 @@ def _row(net: Network, entry: Entry) -> Total:
 
 def _resnet_row(net: ResNet50, row: str) -> Total:
     """Convolutions alone; all operations; all but normalisations and ReLUs, which a fused convolution does itself."""
-    kept: list[Operation] = [
-        operation
-        for operation in net.operations()
-        if row == "unfused"
-        or operation.group == CONVOLUTION
-        or (row == "fused" and not operation.name.endswith((" norm", " ReLU")))
-    ]
-    return total(kept)
+    left_out = (NORMALISATION, RELU) if row == "fused" else ()
+    listed = net.convolutions() if row == CONVOLUTION else net.operations()
+    return total(operation for operation in listed if operation.group not in left_out)
 
 
 @cache

@@ -20,7 +20,7 @@ to figure 32 (`celosia analyze latency --printed`):
   channels of the first one fill three of its rows. Normalisation and addition leave 32 bits, since a ReLU follows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -77,9 +77,14 @@ def by_operation(network: Network, tokens: int, machine: Machine = SURVEY) -> di
     return found
 
 
+def whole(rows: Mapping[str, Latency]) -> Latency:
+    """The sum of operations, one after the other."""
+    return sum(rows.values(), Latency(0, 0, 0))
+
+
 def total_cycles(network: Network, tokens: int, machine: Machine = SURVEY) -> float:
     """Cycles of a whole network. Errors: AnalysisError for a length that it cannot have."""
-    return sum(value.cycles for value in by_operation(network, tokens, machine).values())
+    return whole(by_operation(network, tokens, machine)).cycles
 
 
 def _sums(operations: Iterable[Operation], times: int, machine: Machine) -> dict[str, Latency]:

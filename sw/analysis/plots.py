@@ -53,7 +53,7 @@ def lengths(series: Sequence[Series]) -> str:
 
     with look():
         figure = blank(8.0, 2.8)
-        titles = ("FLOPs (10^9)", "MOPs (10^9)", "FLOPs a byte")
+        titles = ("GFLOPs", "GMOPs", "FLOPs / MOP")
         for place, title in enumerate(titles):
             axes = figure.add_subplot(1, 3, place + 1)
             for number, line in enumerate(series):

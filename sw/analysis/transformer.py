@@ -14,8 +14,10 @@ SOFTMAX_FLOPS = 4
 GELU_FLOPS, NORM_FLOPS = 10, 18
 """Our shares of the 58: 10 for each of d_ffn = 4 d elements of GELU, 18 for both LayerNorms and residual additions."""
 
-MOST_STEPS = 32768
-"""Of a decoder."""
+MOST_STEPS = 16384
+"""Of a decoder, each with operations of its own."""
+MOST_CHANNELS = 1 << 24
+"""Or heads, or layers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +36,8 @@ class Transformer:
 
     def __post_init__(self) -> None:
         for field in ("layers", "hidden", "heads", "ffn"):
-            if getattr(self, field) < 1:
-                raise AnalysisError(f"{field} must be at least 1, not {getattr(self, field)}")
+            if not 1 <= getattr(self, field) <= MOST_CHANNELS:
+                raise AnalysisError(f"{field} must be from 1 to {MOST_CHANNELS}, not {getattr(self, field)}")
         if self.hidden % self.heads:
             divisors = (count for count in range(1, self.hidden + 1) if self.hidden % count == 0)
             near = min(divisors, key=lambda count: abs(count - self.heads))
@@ -71,7 +73,7 @@ def check_tokens(tokens: int, most: int | None = None) -> None:
     if tokens < 1:
         raise AnalysisError(f"tokens must be at least 1, not {tokens}")
     if most is not None and tokens > most:
-        raise AnalysisError(f"tokens of a decoder must be at most {most}, not {tokens}: each is a step of its own")
+        raise AnalysisError(f"tokens of a decoder must be at most {most}, not {tokens}")
 
 
 def layer(net: Transformer, rows: int, past: int) -> list[Operation]:

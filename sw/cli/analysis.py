@@ -45,6 +45,7 @@ def intensity(
 ) -> None:
     """Count FLOPs and memory operations, by the survey's rules, and how many FLOPs there are for each byte."""
     from celosia.sw.analysis.operations import by_name, total
+    from celosia.sw.cli import analysis_tables as tables
 
     if printed:
         _print_comparisons(TABLES, json)
@@ -60,14 +61,7 @@ def intensity(
         ]  # fmt: skip
         output.print_json({"network": chosen.label, "rows": found})
         return
-    whole = rows["total"].flops
-    columns = ["operation", ">GFLOPs", ">share", ">GMOPs", ">FLOPs / MOP", ">GB by the cache", ">FLOPs / byte"]
-    cells = [
-        [name, f"{row.flops / 1e9:,.3f}", f"{row.flops / whole:.1%}", f"{row.mops / 1e9:,.3f}", f"{row.intensity:,.2f}",
-         f"{row.traffic / 1e9:,.3f}", f"{row.tiled_intensity:,.2f}"]
-        for name, row in rows.items()
-    ]  # fmt: skip
-    output.print_tables(output.make_table(chosen.label, columns, cells))
+    output.print_tables(output.make_table(chosen.label, tables.INTENSITY, tables.intensities(rows)))
 
 
 def roofline(
@@ -88,6 +82,7 @@ def roofline(
     """Say for each operation whether array or bus bounds it on a configuration, and what it can reach."""
     from celosia.sw.analysis import plots
     from celosia.sw.analysis.roofline import points, roof
+    from celosia.sw.cli import analysis_tables as tables
 
     choice = resolve(preset, config, settings)
     chosen = subject(model, workload, {"layers": layers, "hidden": hidden, "heads": heads, "ffn": ffn}, tokens, decoder)
@@ -104,13 +99,8 @@ def roofline(
         described = {"configuration": choice.label, "network": chosen.label, "flops": above.flops, "bus": above.bus}
         output.print_json({**described, "ridge": above.ridge, "rows": rows})
         return
-    columns = ["operation", ">FLOPs / byte", ">unit", ">attainable", "limit", ">cycles at least"]
-    cells = [
-        [point.name, f"{point.intensity:,.2f}", f"{point.ceiling:,.1f}", f"{point.attainable:,.1f}", str(point.limit),
-         f"{point.cycles:,.0f}"]
-        for point in found
-    ]  # fmt: skip
-    output.print_tables(output.make_table(f"{title}, equal at {above.ridge:g} FLOPs a byte", columns, cells))
+    title += f", equal at {above.ridge:g} FLOPs a byte"
+    output.print_tables(output.make_table(title, tables.ROOFLINE, tables.roofs(found)))
 
 
 def latency(
@@ -126,14 +116,15 @@ def latency(
     json: JsonOption = False,
 ) -> None:
     """Estimate cycles by the survey's analytical model of its accelerator (for ours, see `celosia bench`)."""
-    from celosia.sw.analysis.latency import Latency, by_operation
+    from celosia.sw.analysis.latency import by_operation, whole
+    from celosia.sw.cli import analysis_tables as tables
 
     if printed:
         _print_comparisons(LATENCIES, json)
         return
     chosen = subject(model, workload, {"layers": layers, "hidden": hidden, "heads": heads, "ffn": ffn}, tokens, decoder)
     rows = by_operation(chosen.network, chosen.tokens)
-    rows["total"] = sum(rows.values(), Latency(0, 0, 0))
+    rows["total"] = whole(rows)
     if json:
         found = [
             {"operation": name, "cycles": row.cycles, "compute": row.compute, "memory": row.memory}
@@ -141,13 +132,7 @@ def latency(
         ]
         output.print_json({"network": chosen.label, "rows": found})
         return
-    whole = rows["total"].cycles
-    columns = ["operation", ">cycles", ">share", ">of computation", ">of transfers"]
-    cells = [
-        [name, f"{row.cycles:,.0f}", f"{row.cycles / whole:.1%}", f"{row.compute:,.0f}", f"{row.memory:,.0f}"]
-        for name, row in rows.items()
-    ]
-    output.print_tables(output.make_table(chosen.label, columns, cells))
+    output.print_tables(output.make_table(chosen.label, tables.LATENCY, tables.latencies(rows)))
 
 
 def document(
@@ -174,16 +159,17 @@ def document(
 
 def _print_comparisons(sources: tuple[str, ...], json: bool) -> None:
     from celosia.sw.analysis.comparison import compare
-    from celosia.sw.cli.analysis_page import COMPARISON, comparison_row
+    from celosia.sw.cli import analysis_tables as tables
 
     found = compare(sources)
     if json:
         output.print_json({"rows": [_described(one) for one in found]})
         return
-    tables: dict[str, list[list[str]]] = {}
+    grouped: dict[str, list[Comparison]] = {}
     for one in found:
-        tables.setdefault(f"{one.entry.source}: {one.entry.caption}", []).append(comparison_row(one))
-    output.print_tables(*(output.make_table(title, COMPARISON, rows) for title, rows in tables.items()))
+        grouped.setdefault(f"{one.entry.source}: {one.entry.caption}", []).append(one)
+    shown = [output.make_table(title, tables.COMPARISON, tables.comparisons(of)) for title, of in grouped.items()]
+    output.print_tables(*shown)
 
 
 def _described(one: "Comparison") -> dict[str, str | int | float]:

@@ -84,7 +84,8 @@ def subject(
             raise CliError(f"--{option} is for transformers, and {net.name} is none")
         return Subject(net, 1 if tokens is None else tokens)
     if given:
-        net = replace(net, name=f"like {net.name}", **given)
+        shape = {"layers": net.layers, "hidden": net.hidden, "heads": net.heads, "ffn": net.ffn} | given
+        net = Transformer(name=f"like {net.name}", decoder=net.decoder, **shape)
     if decoder:
         net = replace(net, decoder=True)
     return Subject(net, DEFAULT_TOKENS if tokens is None else tokens)
