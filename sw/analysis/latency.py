@@ -15,7 +15,7 @@ to figure 32 (`celosia analyze latency --printed`):
   hidden, would put BERT-Base at l = 512 16 % below the printed value.
 - Softmax, GELU, and residuals with LayerNorms: one vector of W elements a cycle, the bytes of table 5.
 - GPT-2 generates l tokens without a prompt; embeddings and the prediction of words are not counted.
-- BERT-Large: only d_ffn = 3584 fits, as in figures 4 to 6. With 4096, its first value is 3.4 where 3 is printed.
+- BERT-Large: only d_ffn = 3584 fits, as in figures 4 to 6. With 4096, its first value is 3.45 where 3 is printed.
 - Convolutions: input channels along the rows of the array, one place of the kernel at a time, so that the three
   channels of the first one fill three of its rows. Normalisation and addition leave 32 bits, since a ReLU follows.
 """

@@ -89,6 +89,7 @@ def roofline(
     above, found = roof(choice.config), points(chosen.network.operations(chosen.tokens), choice.config)
     title = f"{chosen.label}\non {choice.label}: {above.flops} FLOPs and {above.bus} bytes a cycle"
     if file is not None:
+        _check_file(file, "roofline.svg")
         output.write_file(file, plots.roofline(title, above, found))
     if json:
         rows = [
@@ -148,13 +149,18 @@ def document(
     if file is None:
         print(text, end="")
         return
-    if file.is_dir():
-        raise CliError(f"cannot write {file}: it is a folder; give a file, such as {file / 'analysis.md'}")
+    _check_file(file, "analysis.md")
     drawn = analysis_page.figures()
-    output.check_writable(file)
     output.write_file(file, text)
     for name, figure in drawn.items():
         output.write_file(file.parent / name, figure)
+
+
+def _check_file(file: Path, example: str) -> None:
+    """Errors: CliError when nothing could be written there."""
+    if file.is_dir():
+        raise CliError(f"cannot write {file}: it is a folder; give a file, such as {file / example}")
+    output.check_writable(file)
 
 
 def _print_comparisons(sources: tuple[str, ...], json: bool) -> None:

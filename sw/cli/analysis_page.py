@@ -50,7 +50,7 @@ def page() -> str:
     """The page, in Markdown."""
     found = compare()
     parts = [
-        ["# Workload analysis", _HEAD],
+        ["# Workload analysis", _paragraph(_HEAD)],
         _misprints(found),
         *_sources(found),
         _lengths(),
