@@ -2,7 +2,7 @@
 
 An operation takes the longer of its computation and its transfers, which double buffering hides behind one another; no
 operation overlaps another. What the survey states is in `Machine`; where it leaves freedom, the choice was made by fit
-to figure 32 (`celosia analyze latency --printed`):
+to figure 32 (`celosia analyze latency --printed`; docs/analysis.md tells what `ALTERNATIVES` would give):
 
 - Transfers: bytes go from DRAM to L2 and then from L2 to local memory, one after the other: bytes / 64 + bytes / 16.
   The second alone would make GPT-2, which only waits for weights, 18 % faster than printed.
@@ -22,7 +22,7 @@ to figure 32 (`celosia analyze latency --printed`):
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 from celosia.sw.analysis.models import Network
 from celosia.sw.analysis.operations import CACHE_TILE, Convolution, Elementwise, Matmul, Operation, ceil_div
@@ -32,7 +32,8 @@ from celosia.sw.analysis.resnet import ResNet50
 @dataclass(frozen=True, kw_only=True)
 class Machine:
     """`width`: of the array and of the special-function unit. `dram_bytes`, `l2_bytes`: a cycle, from DRAM to L2 and
-    from L2 to local memory. `local_tile`, `l2_tile`: rows and columns of tiles there.
+    from L2 to local memory. `local_tile`, `l2_tile`: rows and columns of tiles there. `exposed`: cycles that the array
+    loses for each block of weights.
     """
 
     width: int = 16
@@ -40,10 +41,20 @@ class Machine:
     l2_bytes: int = 16
     local_tile: int = 256
     l2_tile: int = CACHE_TILE
+    exposed: int = 0
 
 
 SURVEY = Machine()
 """At 1 GHz, with 2 MB of L2, 256 kB of scratchpad and 128 kB of accumulator."""
+
+ALTERNATIVES: dict[str, Machine] = {
+    "as chosen": SURVEY,
+    "local tiles of 128 x 128": Machine(local_tile=128),
+    "local tiles of 64 x 64": Machine(local_tile=64),
+    "transfers from L2 alone": Machine(dram_bytes=1 << 40),
+    "latency of the array exposed": Machine(exposed=16),
+}
+"""Other readings of what the survey states, by name."""
 
 
 @dataclass(frozen=True)
@@ -96,18 +107,18 @@ def _sums(operations: Iterable[Operation], times: int, machine: Machine) -> dict
     return found
 
 
-# A decoder repeats most of its operations at every step.
-_known = cache(latency)
+# A decoder repeats most of its operations at every step; few others come back.
+_known = lru_cache(1024)(latency)
 
 
 def _compute(operation: Operation, machine: Machine) -> float:
     width = machine.width
     if isinstance(operation, Matmul):
         blocks = ceil_div(operation.k, width) * ceil_div(operation.n, width)
-        return operation.count * ceil_div(operation.m, width) * width * blocks
+        return operation.count * (ceil_div(operation.m, width) * width + machine.exposed) * blocks
     if isinstance(operation, Convolution):
         blocks = operation.kernel**2 * ceil_div(operation.inputs, width) * ceil_div(operation.outputs, width)
-        return operation.count * ceil_div(operation.size**2, width) * width * blocks
+        return operation.count * (ceil_div(operation.size**2, width) * width + machine.exposed) * blocks
     return operation.elements / width
 
 
