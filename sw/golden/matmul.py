@@ -20,10 +20,13 @@ def check_int32(x: npt.ArrayLike) -> IntArray:
 
 def matmul(a: npt.ArrayLike, b: npt.ArrayLike) -> IntArray:
     """`a` [..., M, K] x `b` [..., K, N], exact. Errors: OverflowError when a result does not fit int32."""
-    left, right = integers(a), integers(b)
+    left, right = np.asarray(a), np.asarray(b)
+    if left.dtype.kind not in "iu" or right.dtype.kind not in "iu":
+        raise TypeError(f"golden models take integers, not {left.dtype} and {right.dtype}")
     # Below 2^53 double precision is exact whatever the order of the sums, and BLAS is much faster than int64.
     bound = left.shape[-1] * _magnitude(left) * _magnitude(right)
     if bound < 1 << 53:
+        # Straight from the operands' own widths: int64 on the way would cost more than the product of large weights.
         # One large product instead of a batch of small ones; 24 bits are exact in single precision.
         real = np.float32 if bound < 1 << 24 else np.float64
         rows = left.reshape(math.prod(left.shape[:-1]), left.shape[-1]) if right.ndim == 2 else left
@@ -31,8 +34,8 @@ def matmul(a: npt.ArrayLike, b: npt.ArrayLike) -> IntArray:
         return check_int32(product.reshape(*left.shape[:-1], right.shape[-1]) if right.ndim == 2 else product)
     if bound >= 1 << 63:
         raise OverflowError(f"products of up to {bound} do not fit an int{ACC_BITS} accumulator")
-    return check_int32(left @ right)
+    return check_int32(integers(left) @ integers(right))
 
 
-def _magnitude(x: IntArray) -> int:
+def _magnitude(x: npt.NDArray[np.integer]) -> int:
     return max(-int(x.min()), int(x.max())) if x.size else 0

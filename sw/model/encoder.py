@@ -1,6 +1,7 @@
 """The whole encoder in integers: what the accelerator computes, bit for bit."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -12,11 +13,15 @@ from celosia.sw.golden.requant import requant
 from celosia.sw.golden.rounding import IntArray, sat
 from celosia.sw.golden.softmax import BoolArray, row_max, softmax_weights, valid_columns
 from celosia.sw.model.bert import BertModel, FloatArray
+from celosia.sw.model.hdp.attention import HdpRun
 from celosia.sw.model.quantised import Int16, QuantisedEncoder, QuantisedLayer, QuantisedLinear, QuantisedNorm
 from celosia.sw.model.reference import by_length, embedding_sum, pool
 
 IntObserver = Callable[[str, IntArray], None]
 """Called with the name and value of every tensor; the names are those of `reference.encode`, and more."""
+
+Attend = Callable[[QuantisedLayer, IntArray, IntArray, IntArray, BoolArray], IntArray]
+"""int8 context of the heads of a layer, from int8 Q, K and V, all [..., heads, l, dh], and a mask [l, l]."""
 
 
 def run_golden(
@@ -25,15 +30,20 @@ def run_golden(
     length: int | None = None,
     causal: bool = False,
     observer: IntObserver | None = None,
+    hdp: HdpRun | None = None,
 ) -> Int16:
     """int16 output [..., l, d] at `quantised.scale_out` for int16 embedding sums [..., l, d] at `quantised.scale_in`.
 
     Rows from `length` on are padding: they are computed, but no row attends to them. `causal`: a row attends to itself
-    and to those before it.
+    and to those before it. `hdp`: attention is pruned, and counted there; padding takes no part in its decisions, and
+    the context of a row of padding is 0.
     """
     see = observer or (lambda name, tensor: None)
     tokens = x.shape[-2]
-    mask = valid_columns(tokens, tokens, tokens if length is None else length, 0 if causal else None)
+    valid = tokens if length is None else length
+    mask = valid_columns(tokens, tokens, valid, 0 if causal else None)
+    if hdp is not None:
+        mask &= np.arange(tokens)[:, None] < valid
     x8, x16 = layer_norm(x.astype(np.int64), quantised.embedding_norm)
     see("embedding.norm8", x8)
     see("embedding.norm16", x16)
@@ -45,18 +55,25 @@ def run_golden(
             x16,
             mask,
             lambda name, tensor, i=index: see(f"{i}.{name}", tensor),  # type: ignore[misc]
+            None if hdp is None else partial(hdp.attend, index),
         )
     return x16.astype(np.int16)
 
 
 def run_layer(
-    layer: QuantisedLayer, encoder: QuantisedEncoder, x8: IntArray, x16: IntArray, mask: BoolArray, see: IntObserver
+    layer: QuantisedLayer,
+    encoder: QuantisedEncoder,
+    x8: IntArray,
+    x16: IntArray,
+    mask: BoolArray,
+    see: IntObserver,
+    attend: Attend | None = None,
 ) -> tuple[IntArray, IntArray]:
-    """One layer: int8 and int16 LayerNorm outputs in, and the same out, all [..., l, d]."""
+    """One layer: int8 and int16 LayerNorm outputs in, and the same out, all [..., l, d]. `attend`: see `attention`."""
     query, key, value = (narrow(x8, part, 8) for part in (layer.query, layer.key, layer.value))
     for name, tensor in (("query", query), ("key", key), ("value", value)):
         see(name, tensor)
-    context = attention(layer, encoder, query, key, value, mask)
+    context = attention(layer, encoder, query, key, value, mask, attend)
     see("context", context)
     total = residual(context, layer.attention_output, x16)
     see("attention.sum", total)
@@ -100,16 +117,29 @@ def layer_norm(x: IntArray, norm: QuantisedNorm) -> tuple[IntArray, IntArray]:
 
 
 def attention(
-    layer: QuantisedLayer, encoder: QuantisedEncoder, query: IntArray, key: IntArray, value: IntArray, mask: BoolArray
+    layer: QuantisedLayer,
+    encoder: QuantisedEncoder,
+    query: IntArray,
+    key: IntArray,
+    value: IntArray,
+    mask: BoolArray,
+    attend: Attend | None = None,
 ) -> IntArray:
-    """int8 context [..., l, d] of int8 Q, K and V [..., l, d]; `mask` [l, l]."""
+    """int8 context [..., l, d] of int8 Q, K and V [..., l, d]; `mask` [l, l]. `attend`: other than dense attention."""
     q, k, v = (part.reshape(*part.shape[:-1], encoder.heads, -1).swapaxes(-2, -3) for part in (query, key, value))
+    context = dense_attention(layer, encoder, q, k, v, mask) if attend is None else attend(layer, q, k, v, mask)
+    moved = context.swapaxes(-2, -3)
+    return moved.reshape(*moved.shape[:-2], -1)
+
+
+def dense_attention(
+    layer: QuantisedLayer, encoder: QuantisedEncoder, q: IntArray, k: IntArray, v: IntArray, mask: BoolArray
+) -> IntArray:
+    """int8 context [..., heads, l, dh] of heads."""
     scores = matmul(q, k.swapaxes(-1, -2))
     weights, total = softmax_weights(scores, row_max(scores, mask), mask, *layer.score, WEIGHTS[encoder.softmax])
     factor, shift = row_factor(*layer.context, total)
-    context = sat(requant(matmul(weights, v), 0, factor[..., None], shift[..., None]), 8)
-    moved = context.swapaxes(-2, -3)
-    return moved.reshape(*moved.shape[:-2], -1)
+    return sat(requant(matmul(weights, v), 0, factor[..., None], shift[..., None]), 8)
 
 
 def quantise_embedding(quantised: QuantisedEncoder, x: FloatArray) -> Int16:
@@ -118,10 +148,12 @@ def quantise_embedding(quantised: QuantisedEncoder, x: FloatArray) -> Int16:
     return np.clip(steps, -32768, 32767).astype(np.int16)
 
 
-def embed_golden(model: BertModel, quantised: QuantisedEncoder, ids: list[list[int]]) -> FloatArray:
-    """Unit-length sentence embeddings [len(ids), d] of token sequences, by the integer encoder."""
+def embed_golden(
+    model: BertModel, quantised: QuantisedEncoder, ids: list[list[int]], hdp: HdpRun | None = None
+) -> FloatArray:
+    """Unit-length sentence embeddings [len(ids), d] of token sequences, by the integer encoder, pruned by `hdp`."""
     result = np.zeros((len(ids), quantised.hidden), dtype=np.float32)
     for batch in by_length(ids, 512):
         x = quantise_embedding(quantised, embedding_sum(model, [ids[i] for i in batch]))
-        result[batch] = pool(run_golden(quantised, x) * np.float32(quantised.scale_out))
+        result[batch] = pool(run_golden(quantised, x, hdp=hdp) * np.float32(quantised.scale_out))
     return result

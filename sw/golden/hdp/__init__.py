@@ -1,0 +1,54 @@
+"""Golden model of hybrid dynamic pruning (HDP, arXiv 2407.12893) in exact integers.
+
+docs/hdp.md says the same in words. The order of the steps: `split`, `integer_scores`, `importance`, `keep_blocks`,
+`keep_heads`, `kept_scores`, `pruned_softmax`. Everything is vectorised: leading axes are a batch of heads.
+"""
+
+from celosia.sw.golden.hdp.blocks import BlockShape, Importance, block_exists, importance, spread
+from celosia.sw.golden.hdp.decide import (
+    HEAD_BITS,
+    RHO_ONE,
+    RowOfBlocks,
+    check_rho,
+    head_importance,
+    head_magnitude,
+    keep_blocks,
+    keep_heads,
+    keep_top_blocks,
+    keep_top_heads,
+    row_of_blocks,
+    tau_limit,
+)
+from celosia.sw.golden.hdp.softmax import Pruned, exp2_weight_second_order, linear_row_factor, pruned_softmax
+from celosia.sw.golden.hdp.split import integer_scores, kept_scores, largest_code, split
+from celosia.sw.golden.hdp.widths import Range, widths
+
+__all__ = [
+    "HEAD_BITS",
+    "RHO_ONE",
+    "BlockShape",
+    "Importance",
+    "Pruned",
+    "Range",
+    "RowOfBlocks",
+    "block_exists",
+    "check_rho",
+    "exp2_weight_second_order",
+    "head_importance",
+    "head_magnitude",
+    "importance",
+    "integer_scores",
+    "keep_blocks",
+    "keep_heads",
+    "keep_top_blocks",
+    "keep_top_heads",
+    "kept_scores",
+    "largest_code",
+    "linear_row_factor",
+    "pruned_softmax",
+    "row_of_blocks",
+    "split",
+    "spread",
+    "tau_limit",
+    "widths",
+]
