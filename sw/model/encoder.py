@@ -126,10 +126,15 @@ def attention(
     attend: Attend | None = None,
 ) -> IntArray:
     """int8 context [..., l, d] of int8 Q, K and V [..., l, d]; `mask` [l, l]. `attend`: other than dense attention."""
-    q, k, v = (part.reshape(*part.shape[:-1], encoder.heads, -1).swapaxes(-2, -3) for part in (query, key, value))
+    q, k, v = (heads_of(part, encoder.heads) for part in (query, key, value))
     context = dense_attention(layer, encoder, q, k, v, mask) if attend is None else attend(layer, q, k, v, mask)
     moved = context.swapaxes(-2, -3)
     return moved.reshape(*moved.shape[:-2], -1)
+
+
+def heads_of(x: IntArray, heads: int) -> IntArray:
+    """[..., l, d] as [..., heads, l, d / heads]."""
+    return x.reshape(*x.shape[:-1], heads, -1).swapaxes(-2, -3)
 
 
 def dense_attention(

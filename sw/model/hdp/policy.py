@@ -81,6 +81,10 @@ class HdpPolicy:
         """The same with another rho for each layer."""
         return replace(self, rho=rho)
 
+    def without_heads(self) -> "HdpPolicy":
+        """The same without any pruning of heads."""
+        return replace(self, tau=(), cascade=())
+
 
 def to_toml(policy: HdpPolicy, comment: str = "") -> str:
     """The policy as TOML; `comment`: lines to put above it."""

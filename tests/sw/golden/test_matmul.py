@@ -34,3 +34,13 @@ def test_a_sum_that_would_wrap_is_an_error() -> None:
 
 def test_empty_reduction_is_zero() -> None:
     assert matmul(np.zeros((2, 0), int), np.zeros((0, 3), int)).tolist() == [[0, 0, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize(("k", "low", "high"), [(2048, 127, 128), (1537, -128, 128), (5, 2400, 2500), (7, 4095, 4097)])
+def test_sums_beyond_single_precision(k: int, low: int, high: int) -> None:
+    """Sums just below and above 24 bits, where every product is odd or near the limit."""
+    rng = np.random.default_rng(k)
+    a, b = rng.integers(low, high, (3, k)), rng.integers(low, high, (k, 3))
+    expected = [[sum(int(x) * int(y) for x, y in zip(row, col, strict=True)) for col in b.T] for row in a]
+    assert matmul(a, b).tolist() == expected
+    assert matmul(a[None, None], b).tolist() == [[expected]]
