@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from celosia.sw.cli import analysis, output, plugins
+from celosia.sw.cli import analysis, curves, output, plugins
 from celosia.sw.cli.errors import FAILED, CliError
 from celosia.sw.cli.options import DEFAULT_PRESET, JsonOption, pick
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Analyse before anything is built or simulated.", no_args_is_help=True)
 
 COLUMNS = ["operation", "configuration", "memory", ">modelled", ">measured", ">error"]
+
+
+app.command("hdp")(curves.curves)
 
 
 @app.callback()

@@ -6,7 +6,21 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from celosia.sw.cli import analyze, area, bench, compile, evaluate, generate, listings, pnr, report, run, sweep, trace
+from celosia.sw.cli import (
+    analyze,
+    area,
+    bench,
+    calibrate,
+    compile,
+    evaluate,
+    generate,
+    listings,
+    pnr,
+    report,
+    run,
+    sweep,
+    trace,
+)
 from celosia.sw.cli.errors import INTERRUPTED, explain
 
 
@@ -64,6 +78,7 @@ app.add_typer(analyze.app, name="analyze")
 app.command("sweep")(sweep.sweep)
 app.command("report")(report.report)
 app.command("eval")(evaluate.evaluate)
+app.add_typer(calibrate.app, name="calibrate")
 app.command("compile")(compile.compile)
 app.command("disassemble")(listings.disassemble)
 app.command("config")(listings.config)

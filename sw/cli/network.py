@@ -85,7 +85,7 @@ class Network:
 
 def prepare(config: Config, model: BertModel, calibration: Path | None = None, causal: bool = False) -> Network:
     """Calibrate and quantise a model. Errors: CliError, ModelError."""
-    sentences = None if calibration is None else _sentences(calibration)
+    sentences = None if calibration is None else sentences_of(calibration)
     ranges = calibration_of(model, calibration_ids(model, sentences))
     options = QuantiseOptions(table_bits=config.post.table_bits, softmax=config.post.softmax, gelu=config.post.gelu)
     return Network(config, model, quantise(model, ranges, options), causal)
@@ -115,7 +115,8 @@ def _uncut(model: BertModel, text: str) -> int:
     return len(tokenizer.encode(text).ids)
 
 
-def _sentences(path: Path) -> list[str]:
+def sentences_of(path: Path) -> list[str]:
+    """Sentences of a file: one a line, or both of each row of a .csv of pairs. Errors: CliError, ModelError."""
     if path.suffix.lower() == ".csv":
         pairs = read_pairs(path)
         return pairs.first + pairs.second

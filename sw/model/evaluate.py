@@ -1,7 +1,7 @@
 """Accuracy on sentence pairs: Spearman correlation of cosine similarity with human scores, as in STS-B."""
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from celosia.sw.model.bert import BertModel, FloatArray
 from celosia.sw.model.encoder import embed_golden
 from celosia.sw.model.errors import ModelError
+from celosia.sw.model.hdp.attention import HdpRun
 from celosia.sw.model.quantised import QuantisedEncoder
 from celosia.sw.model.reference import embed
 
@@ -24,11 +25,16 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Spearman x100 of the float and of the quantised model, and the mean cosine between their embeddings."""
+    """Spearman x100 of the float and of the quantised model, and the mean cosine between their embeddings.
+
+    `hdp_spearman`, `hdp_cosine`: of the pruned model, and to the quantised one that is not pruned; None without.
+    """
 
     float_spearman: float
     int8_spearman: float
     cosine: float
+    hdp_spearman: float | None = None
+    hdp_cosine: float | None = None
 
 
 def read_pairs(path: Path) -> Pairs:
@@ -71,9 +77,17 @@ def pair_spearman(embeddings: FloatArray, pairs: Pairs) -> float:
     return 100 * spearman((embeddings[:half] * embeddings[half:]).sum(axis=1), pairs.score)
 
 
-def evaluate(model: BertModel, quantised: QuantisedEncoder, pairs: Pairs) -> Accuracy:
-    """Accuracy of the float and of the integer encoder on sentence pairs."""
+def evaluate(model: BertModel, quantised: QuantisedEncoder, pairs: Pairs, hdp: HdpRun | None = None) -> Accuracy:
+    """Accuracy of the float and of the integer encoder on sentence pairs, and with `hdp` of the pruned one."""
     ids = model.tokenize(pairs.first + pairs.second)
     exact, found = embed(model, ids), embed_golden(model, quantised, ids)
-    cosine = float((exact * found).sum(axis=1).mean())
-    return Accuracy(pair_spearman(exact, pairs), pair_spearman(found, pairs), cosine)
+    accuracy = Accuracy(pair_spearman(exact, pairs), pair_spearman(found, pairs), mean_cosine(exact, found))
+    if hdp is None:
+        return accuracy
+    pruned = embed_golden(model, quantised, ids, hdp)
+    return replace(accuracy, hdp_spearman=pair_spearman(pruned, pairs), hdp_cosine=mean_cosine(found, pruned))
+
+
+def mean_cosine(a: FloatArray, b: FloatArray) -> float:
+    """Mean cosine between unit embeddings [n, d]."""
+    return float((a * b).sum(axis=1).mean())

@@ -202,3 +202,43 @@ def check_share(name: str, wanted: float, profile: Profile) -> None:
     """Errors: ModelError when a share cannot be reached with what the profile has tried."""
     if not 0 <= wanted <= profile.greatest:
         raise ModelError(f"{name} must be from 0 to {profile.greatest:.2f} with these blocks, not {wanted:g}")
+
+
+def heads_for(probe: Probe, policy: HdpPolicy, wanted: float, progress: Progress = lambda text: None) -> Fitted:
+    """`policy` with a tau for each layer that together prune a share of the heads. Errors: ModelError."""
+    profile = profile_heads(probe, policy, progress)
+    check_share("the share of heads", wanted, profile)
+    return fit_heads(probe, policy, profile, wanted)
+
+
+def fit_heads(probe: Probe, policy: HdpPolicy, profile: Profile, wanted: float) -> Fitted:
+    """The same with a profile that is there."""
+    return fit(
+        probe,
+        lambda share: with_heads(policy, profile, profile.choose(share)),
+        lambda found: found.sparsity.head_sparsity,
+        wanted,
+    )
+
+
+def blocks_for(probe: Probe, policy: HdpPolicy, wanted: float, progress: Progress = lambda text: None) -> Fitted:
+    """`policy` with a rho for each layer that together prune a share of the blocks. Errors: ModelError."""
+    profile = profile_blocks(probe, policy, progress)
+    check_share("the share of blocks", wanted, profile)
+    return fit_blocks(probe, policy, profile, wanted)
+
+
+def fit_blocks(probe: Probe, policy: HdpPolicy, profile: Profile, wanted: float) -> Fitted:
+    """The same with a profile that is there."""
+    return fit(
+        probe,
+        lambda share: policy.with_rho(profile.choose(share)),
+        lambda found: found.sparsity.block_sparsity,
+        wanted,
+    )
+
+
+def blocks_for_loss(probe: Probe, policy: HdpPolicy, wanted: float, progress: Progress = lambda text: None) -> Fitted:
+    """`policy` with the rho that prunes most at a loss, 1 - cosine, of at most `wanted`. Errors: ModelError."""
+    profile = profile_blocks(probe, policy, progress)
+    return fit_loss(probe, lambda share: policy.with_rho(profile.choose(share)), wanted)

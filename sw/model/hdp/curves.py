@@ -1,13 +1,13 @@
 """Quality against sparsity: the rules of HDP, its comparators, and all together, on short and on long text."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from celosia.sw.golden.hdp import BlockShape, Importance, Pruned
 from celosia.sw.model.evaluate import Pairs, pair_spearman
-from celosia.sw.model.hdp.calibrate import Profile, Progress, fit, profile_blocks, profile_heads, with_heads
+from celosia.sw.model.hdp.calibrate import Progress, fit_blocks, fit_heads, profile_blocks, profile_heads
 from celosia.sw.model.hdp.policy import HdpPolicy, Selection, Softmax
-from celosia.sw.model.hdp.probe import Measured, Probe
+from celosia.sw.model.hdp.probe import Probe
 
 BLOCK_SHARES = (0.3, 0.5, 0.6, 0.7, 0.8)
 """Shares of blocks that a curve aims at."""
@@ -126,36 +126,16 @@ def rows(rule: Rule, text: Text, progress: Progress = lambda text: None) -> Iter
         return
     if rule.varies == "both":
         heads = profile_heads(text.calibration, start, progress)
-        start = _fit_heads(text, start, heads, _HEADS_OF_ALL)
+        start = fit_heads(text.calibration, start, heads, _HEADS_OF_ALL).policy
     varied = profile_heads if rule.varies == "heads" else profile_blocks
     profile = varied(text.calibration, start, progress)
     for share in HEAD_SHARES if rule.varies == "heads" else BLOCK_SHARES:
         if share > profile.greatest:
             break
         if rule.varies == "heads":
-            yield text.row(rule, share, _fit_heads(text, start, profile, share))
+            yield text.row(rule, share, fit_heads(text.calibration, start, profile, share).policy)
         else:
-            yield text.row(rule, share, fit_blocks(text.calibration, start, profile, share))
-
-
-def fit_blocks(probe: Probe, policy: HdpPolicy, profile: Profile, share: float) -> HdpPolicy:
-    """`policy` with the rho that prunes a share of blocks on the probe's text."""
-
-    def build(aim: float) -> HdpPolicy:
-        return policy.with_rho(profile.choose(aim))
-
-    return fit(probe, build, lambda found: found.sparsity.block_sparsity, share).policy
-
-
-def _fit_heads(text: Text, policy: HdpPolicy, profile: Profile, share: float) -> HdpPolicy:
-    def build(aim: float) -> HdpPolicy:
-        return with_heads(policy, profile, profile.choose(aim))
-
-    return fit(text.calibration, build, _head_sparsity, share).policy
-
-
-def _head_sparsity(found: Measured) -> float:
-    return found.sparsity.head_sparsity
+            yield text.row(rule, share, fit_blocks(text.calibration, start, profile, share).policy)
 
 
 def cascade_of(policy: HdpPolicy, heads: int, share: float) -> HdpPolicy:
@@ -168,6 +148,3 @@ def cascade_of(policy: HdpPolicy, heads: int, share: float) -> HdpPolicy:
         if sum(counts) < total and counts[index] < heads - 1:
             counts[index] += 1
     return replace(policy, cascade=tuple(counts), tau=())
-
-
-Select = Callable[[Rule], bool]
