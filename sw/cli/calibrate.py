@@ -74,7 +74,8 @@ def hdp(
             probe = short_probe(network, texts, sentences)
         else:
             probe = long_probe(network, texts, tokens, sequences)
-    fitted = _fit(probe, start, sparsity, loss, heads)
+    with output.step("every layer alone at several settings, then all together"):
+        fitted = _fit(probe, start, sparsity, loss, heads)
     found = fitted.measured
     figures = {"cosine": round(found.cosine, 5), **found.sparsity.summary()}
     comment = (
@@ -94,8 +95,8 @@ def _fit(probe: "Probe", start: "HdpPolicy", sparsity: float | None, loss: float
     from celosia.sw.model.hdp import calibrate as search
 
     if heads:
-        start = search.heads_for(probe, start, heads, output.progress).policy
+        start = search.heads_for(probe, start, heads).policy
     if sparsity is not None:
-        return search.blocks_for(probe, start, sparsity, output.progress)
+        return search.blocks_for(probe, start, sparsity)
     assert loss is not None
-    return search.blocks_for_loss(probe, start, loss, output.progress)
+    return search.blocks_for_loss(probe, start, loss)

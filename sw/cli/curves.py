@@ -89,7 +89,7 @@ def _texts(
             few = max(1, sentences // 8)
             result.append(
                 Text(
-                    f"{tokens} tokens",
+                    f"{tokens}-tokens",
                     long_probe(network, learning, tokens, few),
                     long_probe(network, long, tokens, sequences),
                 )

@@ -39,15 +39,31 @@ def run_golden(
     the context of a row of padding is 0.
     """
     see = observer or (lambda name, tensor: None)
-    tokens = x.shape[-2]
+    x8, x16 = layer_norm(x.astype(np.int64), quantised.embedding_norm)
+    see("embedding.norm8", x8)
+    see("embedding.norm16", x16)
+    _, x16 = run_layers(quantised, x8, x16, 0, length, causal, see, hdp)
+    return x16.astype(np.int16)
+
+
+def run_layers(
+    quantised: QuantisedEncoder,
+    x8: IntArray,
+    x16: IntArray,
+    first: int = 0,
+    length: int | None = None,
+    causal: bool = False,
+    observer: IntObserver | None = None,
+    hdp: HdpRun | None = None,
+) -> tuple[IntArray, IntArray]:
+    """The layers from `first` on: int8 and int16 LayerNorm outputs in, and the same out; see `run_golden`."""
+    see = observer or (lambda name, tensor: None)
+    tokens = x8.shape[-2]
     valid = tokens if length is None else length
     mask = valid_columns(tokens, tokens, valid, 0 if causal else None)
     if hdp is not None:
         mask &= np.arange(tokens)[:, None] < valid
-    x8, x16 = layer_norm(x.astype(np.int64), quantised.embedding_norm)
-    see("embedding.norm8", x8)
-    see("embedding.norm16", x16)
-    for index, layer in enumerate(quantised.layers):
+    for index, layer in list(enumerate(quantised.layers))[first:]:
         x8, x16 = run_layer(
             layer,
             quantised,
@@ -57,7 +73,7 @@ def run_golden(
             lambda name, tensor, i=index: see(f"{i}.{name}", tensor),  # type: ignore[misc]
             None if hdp is None else partial(hdp.attend, index),
         )
-    return x16.astype(np.int16)
+    return x8, x16
 
 
 def run_layer(

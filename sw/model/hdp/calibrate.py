@@ -4,7 +4,7 @@ Each layer is pruned alone, at several settings; where all layers lie on their c
 slope, no sparsity can be moved from one to another with gain. The sum is then measured, and corrected.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -20,9 +20,9 @@ from celosia.sw.model.hdp.policy import HdpPolicy, Selection
 from celosia.sw.model.hdp.probe import Measured, Probe
 from celosia.sw.model.reference import by_length, embedding_sum
 
-RHO_GRID = (-224, -192, -160, -128, -96, -64, -32, 0, 24, 48, 72, 96, 128, 160, 192)
+RHO_GRID = (-192, -128, -80, -40, 0, 32, 64, 96, 128, 192)
 """Settings of rho that a profile tries, in 256ths."""
-SHARE_GRID = (16, 48, 80, 112, 128, 144, 160, 176, 192, 208, 224, 240)
+SHARE_GRID = (32, 80, 112, 136, 160, 176, 192, 208, 224, 240)
 """The same for Top-K: shares of a row to prune."""
 HEAD_SHARES = (0.04, 0.08, 0.13, 0.17, 0.25, 0.33, 0.42, 0.5, 0.6)
 """Shares of a layer's heads that a profile of tau tries to prune."""
@@ -83,25 +83,37 @@ def _slope(a: Setting, b: Setting) -> float:
     return (b.loss - a.loss) / (b.share - a.share)
 
 
-Progress = Callable[[str], None]
-
-
-def profile_blocks(probe: Probe, policy: HdpPolicy, progress: Progress = lambda text: None) -> Profile:
+def profile_blocks(probe: Probe, policy: HdpPolicy) -> Profile:
     """Each layer's blocks pruned alone; otherwise as `policy` says, whose rho does not matter."""
     top_k = policy.selection is Selection.TOP_K
     none, grid = (0, SHARE_GRID) if top_k else (-RHO_ONE, RHO_GRID)
     layers = len(policy.rho)
     start = replace(policy, rho=(none,) * layers, tau=(), cascade=())
-    base = probe.measure(start).loss
-    profile = []
-    for index in range(layers):
-        progress(f"blocks of layer {index}")
-        settings = [Setting(none, 0.0, 0.0)]
-        for rho in grid:
-            found = probe.measure(start.with_rho(tuple(rho if i == index else none for i in range(layers))))
-            settings.append(Setting(rho, found.sparsity.layer_sparsity()[index], max(found.loss - base, 0.0)))
-        profile.append(tuple(settings))
-    return Profile(tuple(profile))
+    policies = [
+        [start.with_rho(tuple(rho if i == index else none for i in range(layers))) for rho in (none, *grid)]
+        for index in range(layers)
+    ]
+    return _profile(
+        [(none, *grid)] * layers,
+        probe.measure_each(start, policies),
+        lambda found, index: found.sparsity.layer_sparsity()[index],
+    )
+
+
+def _profile(
+    values: Sequence[Sequence[int]],
+    measured: Sequence[Sequence[Measured]],
+    share_of: Callable[[Measured, int], float],
+) -> Profile:
+    """Of each layer, what its values measured; the first of them prunes nothing."""
+    layers = []
+    for index, (settings, results) in enumerate(zip(values, measured, strict=True)):
+        base = results[0].loss
+        points = [
+            Setting(v, share_of(r, index), max(r.loss - base, 0.0)) for v, r in zip(settings, results, strict=True)
+        ]
+        layers.append(tuple(points))
+    return Profile(tuple(layers))
 
 
 def head_importances(probe: Probe, policy: HdpPolicy) -> list[IntArray]:
@@ -126,23 +138,23 @@ def head_importances(probe: Probe, policy: HdpPolicy) -> list[IntArray]:
     return [np.sort(np.concatenate(parts)) for parts in found]
 
 
-def profile_heads(probe: Probe, policy: HdpPolicy, progress: Progress = lambda text: None) -> Profile:
+def profile_heads(probe: Probe, policy: HdpPolicy) -> Profile:
     """Each layer's heads pruned alone; otherwise as `policy` says, whose tau does not matter."""
-    layers = len(policy.rho)
-    base = probe.measure(policy.without_heads()).loss
-    profile = []
-    for index, seen in enumerate(head_importances(probe, policy)):
-        progress(f"heads of layer {index}")
-        settings = [Setting(int(seen[0]), 0.0, 0.0)]
-        for share in HEAD_SHARES:
-            tau = int(seen[int(share * len(seen))]) + 1
-            found = probe.measure(
-                replace(policy, tau=tuple(tau if i == index else None for i in range(layers)), cascade=())
-            )
-            pruned = float(found.sparsity.counts["pruned_heads"][index] / found.sparsity.counts["heads"][index])
-            settings.append(Setting(tau, pruned, max(found.loss - base, 0.0)))
-        profile.append(tuple(settings))
-    return Profile(tuple(profile))
+    layers, start = len(policy.rho), policy.without_heads()
+    values = [
+        [int(seen[0]), *(int(seen[int(share * len(seen))]) + 1 for share in HEAD_SHARES)]
+        for seen in head_importances(probe, policy)
+    ]
+    policies = [
+        [replace(start, tau=tuple(tau if i == index else None for i in range(layers))) for tau in values[index]]
+        for index in range(layers)
+    ]
+    return _profile(values, probe.measure_each(start, policies), _layer_heads)
+
+
+def _layer_heads(found: Measured, index: int) -> float:
+    counts = found.sparsity.counts
+    return float(counts["pruned_heads"][index]) / max(int(counts["heads"][index]), 1)
 
 
 def with_heads(policy: HdpPolicy, profile: Profile, taus: tuple[int, ...]) -> HdpPolicy:
@@ -204,9 +216,9 @@ def check_share(name: str, wanted: float, profile: Profile) -> None:
         raise ModelError(f"{name} must be from 0 to {profile.greatest:.2f} with these blocks, not {wanted:g}")
 
 
-def heads_for(probe: Probe, policy: HdpPolicy, wanted: float, progress: Progress = lambda text: None) -> Fitted:
+def heads_for(probe: Probe, policy: HdpPolicy, wanted: float) -> Fitted:
     """`policy` with a tau for each layer that together prune a share of the heads. Errors: ModelError."""
-    profile = profile_heads(probe, policy, progress)
+    profile = profile_heads(probe, policy)
     check_share("the share of heads", wanted, profile)
     return fit_heads(probe, policy, profile, wanted)
 
@@ -221,9 +233,9 @@ def fit_heads(probe: Probe, policy: HdpPolicy, profile: Profile, wanted: float) 
     )
 
 
-def blocks_for(probe: Probe, policy: HdpPolicy, wanted: float, progress: Progress = lambda text: None) -> Fitted:
+def blocks_for(probe: Probe, policy: HdpPolicy, wanted: float) -> Fitted:
     """`policy` with a rho for each layer that together prune a share of the blocks. Errors: ModelError."""
-    profile = profile_blocks(probe, policy, progress)
+    profile = profile_blocks(probe, policy)
     check_share("the share of blocks", wanted, profile)
     return fit_blocks(probe, policy, profile, wanted)
 
@@ -238,7 +250,7 @@ def fit_blocks(probe: Probe, policy: HdpPolicy, profile: Profile, wanted: float)
     )
 
 
-def blocks_for_loss(probe: Probe, policy: HdpPolicy, wanted: float, progress: Progress = lambda text: None) -> Fitted:
+def blocks_for_loss(probe: Probe, policy: HdpPolicy, wanted: float) -> Fitted:
     """`policy` with the rho that prunes most at a loss, 1 - cosine, of at most `wanted`. Errors: ModelError."""
-    profile = profile_blocks(probe, policy, progress)
+    profile = profile_blocks(probe, policy)
     return fit_loss(probe, lambda share: policy.with_rho(profile.choose(share)), wanted)

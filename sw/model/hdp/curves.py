@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from celosia.sw.golden.hdp import BlockShape, Importance, Pruned
 from celosia.sw.model.evaluate import Pairs, pair_spearman
-from celosia.sw.model.hdp.calibrate import Progress, fit_blocks, fit_heads, profile_blocks, profile_heads
+from celosia.sw.model.hdp.calibrate import fit_blocks, fit_heads, profile_blocks, profile_heads
 from celosia.sw.model.hdp.policy import HdpPolicy, Selection, Softmax
 from celosia.sw.model.hdp.probe import Probe
 
@@ -114,7 +114,7 @@ ALSO: dict[str, tuple[str, ...]] = {"shapes": ("2x2 max",), "top-k": ("2x2 max",
 _HEADS_OF_ALL = 0.1
 
 
-def rows(rule: Rule, text: Text, progress: Progress = lambda text: None) -> Iterator[Row]:
+def rows(rule: Rule, text: Text) -> Iterator[Row]:
     """The points of a curve on one text: calibrated on its calibration part, measured on the other."""
     start = rule.start(len(text.calibration.encoder.layers))
     if rule.varies == "nothing":
@@ -125,10 +125,10 @@ def rows(rule: Rule, text: Text, progress: Progress = lambda text: None) -> Iter
             yield text.row(rule, share, cascade_of(start, text.calibration.encoder.heads, share))
         return
     if rule.varies == "both":
-        heads = profile_heads(text.calibration, start, progress)
+        heads = profile_heads(text.calibration, start)
         start = fit_heads(text.calibration, start, heads, _HEADS_OF_ALL).policy
     varied = profile_heads if rule.varies == "heads" else profile_blocks
-    profile = varied(text.calibration, start, progress)
+    profile = varied(text.calibration, start)
     for share in HEAD_SHARES if rule.varies == "heads" else BLOCK_SHARES:
         if share > profile.greatest:
             break
