@@ -66,8 +66,14 @@ def keep_blocks(theta: npt.ArrayLike, exists: npt.ArrayLike, rho: int) -> BoolAr
 
 
 def head_importance(theta: npt.ArrayLike, exists: npt.ArrayLike) -> IntArray:
-    """Sum of theta [...] over the blocks that exist of heads [..., block rows, block columns]."""
+    """Sum of theta [...] over the blocks that exist of heads [..., block rows, block columns].
+
+    Errors: OverflowError when it does not fit HEAD_BITS bits.
+    """
     result: IntArray = np.where(np.asarray(exists, dtype=bool), integers(theta), 0).sum(axis=(-2, -1))
+    half = 1 << (HEAD_BITS - 1)
+    if np.any((result < -half) | (result >= half)):
+        raise OverflowError(f"the importance of a head does not fit {HEAD_BITS} bits")
     return result
 
 

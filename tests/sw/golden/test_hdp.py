@@ -195,6 +195,13 @@ def test_tau_does_not_depend_on_the_length(tau: int, length: int) -> None:
     assert hdp.keep_heads(head, limit).tolist() == [False, True, True], "a head at exactly tau is kept"
 
 
+def test_heads_that_overflow() -> None:
+    theta = np.array([[2**30, 2**30 - 1], [0, 1]])
+    assert hdp.head_importance(theta, [[True, True], [True, False]]) == 2**31 - 1
+    with pytest.raises(OverflowError, match="importance of a head does not fit 32 bits"):
+        hdp.head_importance(theta, np.ones((2, 2), dtype=bool))
+
+
 def test_tau_that_overflows() -> None:
     assert hdp.tau_limit(2**31 // 4 - 1, 32) == 2**31 - 4
     assert hdp.tau_limit(-(2**31) // 4, 32) == -(2**31)
