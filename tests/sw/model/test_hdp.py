@@ -223,8 +223,8 @@ def policies(draw: st.DrawFn) -> HdpPolicy:
     )
 
 
+@settings(deadline=None)
 @given(policies())
-@settings(max_examples=60)
 def test_a_policy_survives_its_file(policy: HdpPolicy) -> None:
     assert from_toml(to_toml(policy, "two\nlines")) == policy
 
