@@ -78,7 +78,10 @@ class HdpRun:
         exists = block_exists(mask, policy.block)
         select = keep_top_blocks if policy.selection is Selection.TOP_K else keep_blocks
         blocks = select(theta, exists, policy.rho[index])
-        total = head_importance(theta, exists)
+        try:
+            total = head_importance(theta, exists)
+        except OverflowError as error:
+            raise ModelError(f"{error}: the heads are too large, or the sequence is too long") from None
         return Decision(blocks, self._heads(index, total, mask), exists, total)
 
     def _heads(self, index: int, total: IntArray, mask: BoolArray) -> BoolArray:
