@@ -62,9 +62,9 @@ PLANNED = 4
 """Instructions of LOAD or STORE between their queue and the bus: decoder, segments, bursts."""
 STORE_REQUEST = 6
 """From an instruction taken to its first write request on the bus."""
-STORE_DATA = 11
+STORE_DATA = 12
 """From an instruction taken to its first beat on the bus: planner, scratchpad, write master."""
-STORE_READ = 4
+STORE_READ = 5
 """From a word's read to its beat on the bus."""
 STORED = 2
 """From an acknowledgement to its token."""
@@ -72,7 +72,7 @@ STORE_AGAIN = 2
 """From an acknowledgement to the request that waited for its place."""
 
 # ARRAY.
-ARRAY_FETCH = 7
+ARRAY_FETCH = 8
 """From an instruction taken to its first word of weights entering the array."""
 ARRAY_JOBS = 3
 """Instructions under way or waiting inside ARRAY's sequencer (`array.sequencer`)."""
@@ -84,13 +84,13 @@ ADDED = 4
 # POST.
 POST_JOBS = 2
 """Instructions between POST's decoder and its entry (`post.unit.JOBS_AHEAD`)."""
-POST_OPERAND = 7
+POST_OPERAND = 8
 """From an instruction taken to its first slot entering the lanes, when it needs the accumulator alone."""
 POST_ASK = 2
 """From an instruction taken to the first request for its parameters."""
-POST_RECORDS = 4
+POST_RECORDS = 6
 """From the request for a group's last word of parameters to its first slot entering the lanes."""
-RESIDUAL_AHEAD = 4
+RESIDUAL_AHEAD = 5
 """Cycles before a slot enters the lanes at which its residuals are asked for."""
 POST_WRITE = 3
 """From a result to its token: writer, semaphore."""
@@ -134,7 +134,7 @@ def timings(config: Config) -> Timings:
     return Timings(
         config=config,
         array=array_latency(config) + ADDED + 1,
-        maximum=tree_latency(config) + 1,
+        maximum=tree_latency(config) + 2,
         lanes=line.RESULT,
         records_back=line.SECOND,
         sums=line.SUMS,
