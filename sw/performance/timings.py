@@ -90,6 +90,8 @@ POST_ASK = 2
 """From an instruction taken to the first request for its parameters."""
 POST_RECORDS = 6
 """From the request for a group's last word of parameters to its first slot entering the lanes."""
+RECORDS_BACK = 2
+"""From a group's last slot to its records being free for others; `Timings.records_back` for NORM."""
 RESIDUAL_AHEAD = 5
 """Cycles before a slot enters the lanes at which its residuals are asked for."""
 POST_WRITE = 3

@@ -244,7 +244,7 @@ class PostModel(UnitModel):
         """Last slot of an instruction with records: each group waits for its own, which wait for a free buffer."""
         words, free = work.records, self.free
         slots = work.slots + (words if work.residuals else 0)
-        back = self.timings.records_back if work.opcode is Opcode.NORM else 1
+        back = self.timings.records_back if work.opcode is Opcode.NORM else t.RECORDS_BACK
         asked, there = max(ready + t.POST_ASK, self.asked), []
         for buffer in range(min(BUFFERS, work.groups)):
             asked = self._ask(max(asked, free[buffer]), words) + self._wait(asked, words)
