@@ -7,6 +7,7 @@ from celosia.hw.isa import Unit
 from celosia.sw.compiler.buffers import Buffer, Ref, Step
 from celosia.sw.compiler.constants import Constants
 from celosia.sw.compiler.mapping import Tiling
+from celosia.sw.compiler.sizes import acc_rows
 from celosia.sw.compiler.sync import Space
 from celosia.sw.compiler.tensors import Tensor
 
@@ -51,7 +52,7 @@ class Builder:
 
     def acc_rows(self, rows: int, channels: int) -> int:
         """Accumulator rows of `rows` x `channels` results."""
-        return rows * channels // self.config.array.columns
+        return acc_rows(self.config, rows, channels)
 
     def post_fields(
         self, acc: Buffer, offset: int, rows: int, channels: int, stats: Buffer | None = None

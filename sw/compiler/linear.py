@@ -10,6 +10,7 @@ from celosia.sw.compiler.buffers import Access, Buffer, Ref, Step
 from celosia.sw.compiler.builder import Builder
 from celosia.sw.compiler.constants import pad, pad_heads, requant_records
 from celosia.sw.compiler.mapping import Tiling
+from celosia.sw.compiler.sizes import tile_words
 from celosia.sw.compiler.tensors import Part, Tensor, parts, round_up, spans
 from celosia.sw.model.quantised import QuantisedLinear
 
@@ -99,7 +100,7 @@ class LinearLowering:
         chunk = self._chunk(first, outputs, column)
         for part, acc in accs.items():
             self._matmul(part, column, chunk, outputs, acc, self.builder.acc_rows(part.rows, offset))
-        return chunk.at(outputs * self.x.width(column) // self.builder.config.word_bytes)
+        return chunk.at(tile_words(self.builder.config, outputs, self.x.width(column)))
 
     def _requant(self, piece: Piece, to: Target) -> None:
         """A step for each row of tiles of the output that the piece's rows lie in."""

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from celosia.hw.config import Config
+from celosia.sw.compiler import sizes
 from celosia.sw.compiler.buffers import Access, Buffer, Ref
 from celosia.sw.compiler.program import TensorImage, TileImage
 from celosia.sw.compiler.sync import Space
@@ -82,7 +83,7 @@ class Tensor:
         self.config, self.name, self.dtype = config, name, dtype
         self.rows, self.channels = rows, channels
         self.tile_rows, self.tile_channels = tile_rows, tile_channels
-        self.row_step = max(row_step, config.beat_bytes // config.word_bytes)
+        self.row_step = max(row_step, sizes.row_step(config))
         self.words_per_row = np.dtype(dtype).itemsize
         self._strides = [self.padded(row) * self.words_per_row for row in range(-(-rows // tile_rows))]
         self.tiles = {
@@ -111,7 +112,7 @@ class Tensor:
 
     def tile_words(self, row: int, column: int) -> int:
         """Scratchpad words of a tile."""
-        return self.width(column) // self.config.word_bytes * self.stride(row)
+        return sizes.tile_words(self.config, self.stride(row), self.width(column))
 
     @property
     def columns(self) -> int:

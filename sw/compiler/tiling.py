@@ -15,6 +15,7 @@ from celosia.hw.numerics import ACC_BITS
 from celosia.sw.compiler.buffers import CompileError
 from celosia.sw.compiler.cost import Cost, Costs
 from celosia.sw.compiler.mapping import Blocking, Mapping, Queries, Tiling
+from celosia.sw.compiler.sizes import side as side_of
 from celosia.sw.compiler.tensors import round_up
 
 _LARGEST_PRODUCT = 255 * 128
@@ -64,7 +65,7 @@ def choices(config: Config, tokens: int, hidden: int, heads: int, ffn: int) -> l
 
 def _mapped(config: Config, spare: float, tokens: int, hidden: int, heads: int, ffn: int) -> list[Choice]:
     """The choice for each height of tiles that has room, the cheapest of them first. `spare`: see `map_layer`."""
-    side = _side(config)
+    side = side_of(config)
     # The tallest ones where an int16 tile takes at most a sixteenth of the scratchpad; all of the same height.
     tallest = [sides for sides in _TILE_HEIGHTS if sides < 4 or 32 * sides * _TILE_WIDTH * side**2 <= _on_chip(config)]
     heights = dict.fromkeys(-(-tokens // -(-tokens // (sides * side))) for sides in tallest)
@@ -75,7 +76,7 @@ def _mapped(config: Config, spare: float, tokens: int, hidden: int, heads: int, 
 
 def cut(config: Config, rows: int, tokens: int, hidden: int, heads: int, ffn: int) -> Tiling:
     """The tiles of an encoder, with `rows` rows each."""
-    side, on_chip = _side(config), _on_chip(config)
+    side, on_chip = side_of(config), _on_chip(config)
     # A sixteenth of the scratchpad for a chunk of weights, more where that would be few tiles of the array.
     chunk = max(side * side, min(8 * side * side, on_chip // 8), min(on_chip // 16, _LARGEST_CHUNK))
     channels = _TILE_WIDTH * side  # fewer where an int16 tile would take more than an eighth of the scratchpad
@@ -196,10 +197,6 @@ class _Mapper:
         return None if turns is None else _Found((None, Blocking(turns.what, t.hidden)), turns.cycles)
 
 
-def _side(config: Config) -> int:
-    return max(config.array.rows, config.array.columns)
-
-
 def _on_chip(config: Config) -> int:
     """Bytes of the scratchpad."""
     return config.scratchpad_words * config.word_bytes
@@ -207,7 +204,7 @@ def _on_chip(config: Config) -> int:
 
 def _check_widths(config: Config, tokens: int, hidden: int, heads: int, ffn: int) -> None:
     """Errors: CompileError when a row is too long for the number formats."""
-    side = _side(config)
+    side = side_of(config)
     widest = max(round_up(hidden, side), round_up(tokens, side))
     if widest > config.post.max_channels:
         raise CompileError(
@@ -221,7 +218,7 @@ def _check_widths(config: Config, tokens: int, hidden: int, heads: int, ffn: int
 
 def _what_would_fit(config: Config, tokens: int, hidden: int, heads: int, ffn: int) -> str:
     """The message for an encoder that no choice has room for."""
-    side, c = _side(config), config
+    side, c = side_of(config), config
     # At least a row for LayerNorm, or a row of scores and one of a head's context.
     row = max(round_up(hidden, side), round_up(tokens, side) + round_up(hidden // heads, side))
     if row > c.acc_rows * c.array.columns:

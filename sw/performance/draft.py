@@ -2,6 +2,7 @@
 
 from celosia.hw.config import Config
 from celosia.hw.isa import Opcode
+from celosia.sw.compiler import sizes
 from celosia.sw.compiler.buffers import Buffer, CompileError, Ref, Step
 from celosia.sw.compiler.program import CONSTANTS, INPUTS
 from celosia.sw.compiler.sync import Space
@@ -15,7 +16,7 @@ class Draft:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.side = max(config.array.rows, config.array.columns)
+        self.side = sizes.side(config)
         self.steps: list[Step] = []
         self.sizes = {CONSTANTS: 0, INPUTS: 0}
 
@@ -31,7 +32,7 @@ class Draft:
                 acc = self._acc(m, n)
                 for index, (x, k) in enumerate(xs):
                     last = index == len(xs) - 1
-                    weights = k // self.config.word_bytes * n
+                    weights = sizes.tile_words(self.config, n, k)
                     chunk = self._constant(weights + (self._records(n) if last else 0))
                     fields = self._product(x, self._padded(m), chunk, n, acc, m, n, k)
                     fields |= {"transposed": 1, "accumulate": int(index > 0)}
@@ -108,20 +109,20 @@ class Draft:
             config.acc_rows // 2 // max(1, -(-summed // config.array.columns)),
             config.accumulator.stat_rows // (rows_held + 1) if rows_held else rows,
         )
-        step = max(1, config.beat_bytes // config.word_bytes)
+        step = sizes.row_step(config)
         if most < min(step, rows):
             raise CompileError(f"rows of {summed} sums and {held} bytes do not fit into this configuration's memories")
         return most if most == rows else most // step * step
 
     def _padded(self, rows: int) -> int:
         """Rows of a tile in memory: whole transfers."""
-        return round_up(rows, max(1, self.config.beat_bytes // self.config.word_bytes))
+        return round_up(rows, sizes.row_step(self.config))
 
     def _records(self, channels: int) -> int:
-        return channels // self.config.post.lanes * self.config.record_words
+        return sizes.parameter_words(self.config, channels)
 
     def _acc(self, rows: int, channels: int) -> Buffer:
-        return Buffer(Space.ACCUMULATOR, rows * channels // self.config.array.columns, "acc")
+        return Buffer(Space.ACCUMULATOR, sizes.acc_rows(self.config, rows, channels), "acc")
 
     def _memory(self, window: int, words: int) -> tuple[int, int]:
         """A home for so many words."""

@@ -17,6 +17,7 @@ from celosia.sw.compiler.codec import encode
 from celosia.sw.compiler.program import CONSTANTS, INPUTS, PROGRAM, SCRATCH, Program, assemble
 from celosia.sw.compiler.regions import space_sizes
 from celosia.sw.compiler.schedule import Scheduler
+from celosia.sw.compiler.sizes import side
 from celosia.sw.compiler.sync import synchronise
 from celosia.sw.compiler.tensors import round_up
 from celosia.sw.performance.draft import Draft
@@ -119,7 +120,7 @@ def random_operations(config: Config, rng: random.Random) -> Iterator[tuple[Oper
     kinds: tuple[type[Operation], ...] = (Matmul, Attention, LayerNorm)
     index = 0
     while True:
-        operation = _draw(kinds[index % len(kinds)], max(config.array.rows, config.array.columns), rng)
+        operation = _draw(kinds[index % len(kinds)], side(config), rng)
         if operation.macs > MOST_MACS:
             continue
         try:
