@@ -8,12 +8,15 @@ control, row factors (one a row). Energies are those of `celosia.sw.technology`.
 from collections import Counter
 from dataclasses import dataclass
 
+import numpy as np
+
 from celosia.hw.array.pe import ACTIVATION_BITS, WEIGHT_BITS, sum_bits
 from celosia.hw.config import Config
 from celosia.hw.isa import Activation, Opcode
 from celosia.hw.numerics import ACC_BITS, MULT_BITS
 from celosia.hw.post.layouts import RAW_BITS
 from celosia.sw.compiler.program import Program
+from celosia.sw.performance import counts
 from celosia.sw.performance.columns import Columns
 from celosia.sw.performance.prediction import Prediction
 from celosia.sw.technology import Technology, load
@@ -93,19 +96,19 @@ def costs(config: Config, technology: Technology) -> dict[str, float]:
 def count_actions(program: Program, prediction: Prediction) -> Actions:
     """Actions of a program. `prediction`: its own, for the traffic."""
     config, columns = program.config, Columns(program)
-    counts: Counter[str] = Counter()
+    counted: Counter[str] = Counter()
     for opcode in columns.opcodes:
         if opcode in _COUNTERS:
-            counts.update(_COUNTERS[opcode](config, columns, opcode))
-    counts["dram_read"] = 8 * (prediction.bytes_read + prediction.bytes_fetched)
-    counts["dram_write"] = 8 * prediction.bytes_written
+            counted.update(_COUNTERS[opcode](config, columns, opcode))
+    counted["dram_read"] = 8 * (prediction.bytes_read + prediction.bytes_fetched)
+    counted["dram_write"] = 8 * prediction.bytes_written
     word, row = 8 * config.word_bytes, 8 * config.acc_row_bytes
     bits = {
-        "dram": counts["dram_read"] + counts["dram_write"],
-        "scratchpad": word * (counts["scratchpad_read"] + counts["scratchpad_write"]),
-        "accumulator": row * (counts["accumulator_read"] + counts["accumulator_write"]),
+        "dram": counted["dram_read"] + counted["dram_write"],
+        "scratchpad": word * (counted["scratchpad_read"] + counted["scratchpad_write"]),
+        "accumulator": row * (counted["accumulator_read"] + counted["accumulator_write"]),
     }
-    return Actions(dict(counts), bits)
+    return Actions(dict(counted), bits)
 
 
 def _transfers(config: Config, columns: Columns, opcode: Opcode) -> dict[str, int]:
@@ -113,63 +116,31 @@ def _transfers(config: Config, columns: Columns, opcode: Opcode) -> dict[str, in
     return {"scratchpad_write" if opcode is Opcode.LOAD else "scratchpad_read": words}
 
 
+def _whole(counted: dict[str, np.ndarray]) -> dict[str, int]:
+    return {name: int(count.sum()) for name, count in counted.items()}
+
+
 def _products(config: Config, columns: Columns, opcode: Opcode) -> dict[str, int]:
-    rows, across = config.array.rows, config.array.columns
-    m, n, k, adds, transposed = (
-        columns.field(opcode, name) for name in ("m", "n_tiles", "k_tiles", "accumulate", "transposed")
-    )
-    tiles = n * k
-    weights = tiles * (transposed * across + (1 - transposed) * rows * max(1, across // rows))
-    added = int((m * (tiles - n * (1 - adds))).sum())  # the first k tile is not added to anything
-    launched = int((m * tiles).sum())
-    return {
-        "mac": launched * rows * across,
-        "accumulate": added * across,
-        "scratchpad_read": launched + int(weights.sum()),
-        "accumulator_read": added,
-        "accumulator_write": launched,
-    }
+    fields = (columns.field(opcode, name) for name in ("m", "n_tiles", "k_tiles", "accumulate", "transposed"))
+    return _whole(counts.products(config, *fields))
 
 
 def _requants(config: Config, columns: Columns, opcode: Opcode) -> dict[str, int]:
     m, groups, by_row = (columns.field(opcode, name) for name in ("m", "groups", "row_factor"))
     looked = columns.field(opcode, "activation") == Activation.TABLE.value
-    beats, lanes = int((m * groups).sum()), config.post.lanes
-    return {
-        "requant": beats * lanes,
-        "table": int((m * groups * looked).sum()) * lanes if config.post.gelu == "table" else 0,
-        "accumulator_read": beats,
-        "scratchpad_read": int((groups * (1 - by_row)).sum()) * config.record_words,
-        "scratchpad_write": beats,
-    }
+    return _whole(counts.requants(config, m, groups, looked, by_row))
 
 
 def _exps(config: Config, columns: Columns, opcode: Opcode) -> dict[str, int]:
-    beats = int((columns.field(opcode, "m") * columns.field(opcode, "groups")).sum())
-    return {"exp": beats * config.post.lanes, "accumulator_read": beats, "scratchpad_write": beats}
+    return _whole(counts.exps(config, *(columns.field(opcode, name) for name in ("m", "groups"))))
 
 
 def _residuals(config: Config, columns: Columns, opcode: Opcode) -> dict[str, int]:
-    m, groups, alone = (columns.field(opcode, name) for name in ("m", "groups", "no_acc"))
-    words = 2 if config.post.lanes == config.word_bytes else 1
-    beats = int((m * groups).sum())
-    return {
-        "residual": beats * config.post.lanes,
-        "accumulator_read": int((m * groups * (1 - alone)).sum()),
-        "accumulator_write": beats * words,
-        "scratchpad_read": beats * words + int((groups * (1 - alone)).sum()) * config.record_words,
-    }
+    return _whole(counts.residuals(config, *(columns.field(opcode, name) for name in ("m", "groups", "no_acc"))))
 
 
 def _norms(config: Config, columns: Columns, opcode: Opcode) -> dict[str, int]:
-    m, groups, out8, out16 = (columns.field(opcode, name) for name in ("m", "groups", "out8", "out16"))
-    words = 2 if config.post.lanes == config.word_bytes else 1
-    return {
-        "norm": int((m * groups * (out8 + out16)).sum()) * config.post.lanes,
-        "accumulator_read": int((m * groups).sum()),
-        "scratchpad_read": int((groups * (out8 + out16)).sum()) * config.record_words,
-        "scratchpad_write": int((m * groups * (out8 + words * out16)).sum()),
-    }
+    return _whole(counts.norms(config, *(columns.field(opcode, name) for name in ("m", "groups", "out8", "out16"))))
 
 
 _COUNTERS = {
