@@ -18,7 +18,7 @@ from celosia.sw.compiler.mapping import Blocking, Mapping, Queries, Tiling
 from celosia.sw.compiler.sizes import side as side_of
 from celosia.sw.compiler.tensors import round_up
 
-_LARGEST_PRODUCT = 255 * 128
+LARGEST_PRODUCT = 255 * 128
 """Of a u8 or int8 activation and an int8 weight."""
 _LARGEST_CHUNK = 8192
 """Bytes of weights that are loaded at once, at most: enough for the bus to be busy."""
@@ -212,7 +212,7 @@ def _check_widths(config: Config, tokens: int, hidden: int, heads: int, ffn: int
             f"sequence and hidden size may be at most that"
         )
     longest = max(widest, round_up(hidden // heads, side) * heads, round_up(ffn, side))
-    if longest * _LARGEST_PRODUCT >> ACC_BITS - 1:
+    if longest * LARGEST_PRODUCT >> ACC_BITS - 1:
         raise CompileError(f"a sum of {longest} products does not fit an int{ACC_BITS} accumulator")
 
 

@@ -1,0 +1,218 @@
+"""Cycles, bytes and energy of mappings, in closed form.
+
+Units work at the same time, so a mapping takes as long as the slowest of array, POST and the bus in each direction;
+transfers of an operand that is buffered once, and sums that leave an accumulator without room for others, make the
+array wait. On top: the first tiles until the array has something to do, and the last results until they are stored.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from celosia.sw.compiler import sizes
+from celosia.sw.compiler.cost import MATMUL_CYCLES, POST_LATENCY
+from celosia.sw.mapper import post
+from celosia.sw.mapper.nest import Nest
+from celosia.sw.mapper.operators import After
+from celosia.sw.mapper.space import CHANNELS, KERNEL, OUTPUTS, RESULTS, ROWS, Ints
+from celosia.sw.performance import counts
+from celosia.sw.performance.actions import costs
+from celosia.sw.technology import Technology, load
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of every mapping of a nest, valid or not [n]."""
+
+    nest: Nest
+    technology: Technology = field(default_factory=load)
+
+    @cached_property
+    def cycles(self) -> Floats:
+        """From the first load to the last store."""
+        written = post.result_bytes(self.nest) * self._stored
+        bus = np.maximum(self._read, written) / self._bus
+        return np.maximum.reduce([self.array + self.stalls, self.post, bus]) + self.fill + self.tail + self._pass_cycles
+
+    @cached_property
+    def array(self) -> Ints:
+        """Cycles of the array: a tile of weights takes its time to load, however few rows follow."""
+        p, o, step = self.nest.padded, self.nest.padded.operator, sizes.side(self.nest.padded.config)
+
+        def streamed(rows: Ints) -> Ints:
+            return np.where(rows > 0, np.maximum(self.nest.pixels(rows), step), 0)
+
+        rows = self._over_rows(streamed)
+        channels, outputs = self._array_tiles
+        tiles = self.nest.tiles
+        starts = tiles[ROWS] * tiles[OUTPUTS] * tiles[CHANNELS] * p.sizes[KERNEL] * o.kernel_width
+        return rows * channels * outputs + MATMUL_CYCLES * starts
+
+    @cached_property
+    def stalls(self) -> Floats:
+        """Cycles in which the array waits for what is buffered once, behind its first tile."""
+        n, double = self.nest, self.nest.mappings.double
+        moved = (n.words - n.tile_words)[:RESULTS] * self._word / self._bus
+        loads = np.where(double[:RESULTS], 0, moved).sum(0)
+        held = -(-np.array(n.padded.sizes)[[ROWS, OUTPUTS], None] // n.fetched[RESULTS, [ROWS, OUTPUTS]])
+        return loads + np.where(double[RESULTS], 0, held.prod(0) * self._drain(self._first_outputs))
+
+    @cached_property
+    def fill(self) -> Floats:
+        """Cycles until the first tiles of both operands are there."""
+        return self.nest.tile_words[:RESULTS].sum(0) * self._word / self._bus
+
+    @cached_property
+    def tail(self) -> Floats:
+        """Cycles from the last matmul until the last results are in memory."""
+        fused = self.nest.mappings.fused
+        outputs = np.where(fused, self.nest.fetched[RESULTS, OUTPUTS], self._first_outputs)
+        stored = self.nest.tile_words[RESULTS] * post.result_bytes(self.nest) * self._word / self._bus
+        return self._drain(outputs) + stored
+
+    @cached_property
+    def post(self) -> Floats:
+        """Cycles of POST behind the matmuls."""
+        return post.pick(self.nest, "slots") * self._results / self.nest.padded.config.post.lanes
+
+    @cached_property
+    def read_bytes(self) -> Floats:
+        """From memory."""
+        return self._read + np.where(self.nest.unfused_norm, post.PASS.read * self._stored, 0)
+
+    @cached_property
+    def written_bytes(self) -> Floats:
+        """To memory."""
+        results = post.result_bytes(self.nest) + np.where(self.nest.unfused_norm, post.PASS.written, 0)
+        return results * self._stored
+
+    @cached_property
+    def actions(self) -> dict[str, Floats]:
+        """How often each action of `celosia.sw.performance.actions` is done."""
+        words = (self.read_bytes + self.written_bytes) / self._word
+        loaded = self.read_bytes / self._word
+        counted = {
+            "dram_read": 8 * self.read_bytes,
+            "dram_write": 8 * self.written_bytes,
+            "scratchpad_write": loaded,
+            "scratchpad_read": words - loaded,
+        }
+        for each in (self._products, *self._finishes):
+            for name, count in each.items():
+                counted[name] = counted.get(name, 0) + count
+        return counted
+
+    @cached_property
+    def energy(self) -> Floats:
+        """In pJ."""
+        cost = costs(self.nest.padded.config, self.technology)
+        return np.sum([count * cost[name] for name, count in self.actions.items()], axis=0)
+
+    @cached_property
+    def edp(self) -> Floats:
+        """Energy times cycles, in pJ cycles."""
+        return self.energy * self.cycles
+
+    def to_dict(self, index: int) -> dict[str, float]:
+        """Figures of the mapping at `index`."""
+        config, actions = self.nest.padded.config, self.actions
+        scratchpad = actions["scratchpad_read"] + actions["scratchpad_write"]
+        accumulator = actions["accumulator_read"] + actions["accumulator_write"]
+        figures = {
+            "cycles": self.cycles,
+            "array_cycles": self.array,
+            "read_bytes": self.read_bytes,
+            "written_bytes": self.written_bytes,
+            "scratchpad_bytes": scratchpad * config.word_bytes,
+            "accumulator_bytes": accumulator * config.acc_row_bytes,
+            "energy_pj": self.energy,
+            "edp": self.edp,
+        }
+        return {name: float(figure[index]) for name, figure in figures.items()}
+
+    @cached_property
+    def _read(self) -> Floats:
+        """Bytes from memory but for a LayerNorm's pass of its own."""
+        operands = self.nest.words[:RESULTS].sum(0) * self._word
+        return operands + post.residual_bytes(self.nest) * self._stored
+
+    @property
+    def _word(self) -> int:
+        return self.nest.padded.config.word_bytes
+
+    @property
+    def _bus(self) -> int:
+        return self.nest.padded.config.bus.bytes
+
+    def _over_rows(self, what: Callable[[Ints], Ints]) -> Ints:
+        """Sum over all tiles of rows."""
+        return self.nest.over_rows(self.nest.mappings.tile[ROWS], self.nest.padded.sizes[ROWS], what)
+
+    @property
+    def _array_tiles(self) -> tuple[int, int]:
+        """Tiles of the array along the reduction, and along the outputs."""
+        p = self.nest.padded
+        places = p.sizes[KERNEL] * p.operator.kernel_width
+        return places * p.sizes[CHANNELS] // p.config.array.rows, p.sizes[OUTPUTS] // p.config.array.columns
+
+    @cached_property
+    def _results(self) -> Ints:
+        """Results through POST."""
+        return self._over_rows(self.nest.pixels) * self.nest.padded.sizes[OUTPUTS]
+
+    @property
+    def _stored(self) -> Ints:
+        """Bytes of all results, a byte each, with what pads transfers."""
+        return self.nest.words[RESULTS] // self.nest.repeats[RESULTS] * self._word
+
+    @property
+    def _first_outputs(self) -> Ints:
+        return np.minimum(self.nest.mappings.tile[OUTPUTS], self.nest.padded.sizes[OUTPUTS])
+
+    def _drain(self, outputs: Ints) -> Floats:
+        """Cycles of POST from the last sums to `outputs` results of all rows that it needs at once."""
+        n, config = self.nest, self.nest.padded.config
+        rows = np.where(n.mappings.fused, n.kept_pixels, n.pixels(n.mappings.tile[ROWS]))
+        return POST_LATENCY + rows * (post.pick(n, "row_cycles") + post.pick(n, "slots") * outputs / config.post.lanes)
+
+    @property
+    def _pass_cycles(self) -> Floats:
+        """Cycles of a LayerNorm that is a pass of its own."""
+        slots = post.PASS.slots * self._results / self.nest.padded.config.post.lanes
+        moved = max(post.PASS.read, post.PASS.written) * self._stored / self._bus
+        return np.where(self.nest.unfused_norm, np.maximum(slots, moved), 0)
+
+    @property
+    def _products(self) -> dict[str, Ints]:
+        """Actions of the array."""
+        channels, outputs = self._array_tiles
+        config = self.nest.padded.config
+        return self._summed(lambda rows: counts.products(config, rows, outputs, channels, 0, 1))
+
+    @property
+    def _finishes(self) -> list[dict[str, Ints]]:
+        """Actions of POST."""
+        o, config = self.nest.padded.operator, self.nest.padded.config
+        groups = self.nest.padded.sizes[OUTPUTS] // config.post.lanes
+        if o.after is After.SOFTMAX:
+            return [self._summed(lambda rows: counts.exps(config, rows, groups))]
+        if o.after is After.REQUANT:
+            return [self._summed(lambda rows: counts.requants(config, rows, groups, 0, int(not o.parameters)))]
+        split = self.nest.unfused_norm.astype(np.int64)
+        added = self._summed(lambda rows: counts.residuals(config, rows, groups, 0))
+        normed = self._summed(lambda rows: counts.norms(config, rows, groups, 1, 1))
+        again = self._summed(lambda rows: counts.residuals(config, rows, groups, 1))
+        sums = self._summed(lambda rows: counts.norms(config, rows, groups, 0, 1))
+        return [added, normed, *({name: n * split for name, n in each.items()} for each in (again, sums))]
+
+    def _summed(self, what: Callable[[Ints], dict[str, Ints]]) -> dict[str, Ints]:
+        """Actions of all tiles of rows."""
+        tile, whole = self.nest.mappings.tile[ROWS], self.nest.padded.sizes[ROWS]
+        full, rest = what(self.nest.pixels(tile)), what(self.nest.pixels(whole % tile))
+        some = whole % tile > 0
+        return {name: whole // tile * full[name] + some * rest[name] for name in full}

@@ -1,0 +1,96 @@
+"""Orders, residency, buffering and fusion apart from sizes, and which of them can be best."""
+
+from dataclasses import dataclass, fields
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+
+from celosia.sw.mapper.nest import Nest
+from celosia.sw.mapper.operators import Padded
+from celosia.sw.mapper.rules import FUSABLE
+from celosia.sw.mapper.space import TENSORS, Bools, Ints, Mappings, Space
+
+
+@dataclass(frozen=True)
+class Flows:
+    """Everything of `Mappings` but sizes."""
+
+    outer: Ints
+    inner: Ints
+    resident: Bools
+    double: Bools
+    fused: Bools
+
+    def __getitem__(self, which: npt.NDArray) -> "Flows":
+        return Flows(*(getattr(self, field.name)[..., which] for field in fields(self)))
+
+    def with_sizes(self, tile: Ints, block: Ints) -> Mappings:
+        """Each of the sizes [4, n] with each of the flows: all flows of the first sizes first."""
+        count, sizes = len(self.outer), tile.shape[1]
+        spread = (np.repeat(array, count, axis=1) for array in (tile, block))
+        return Mappings(*spread, *(np.tile(getattr(self, f.name), sizes) for f in fields(self)))
+
+
+def all_flows(space: Space, double: bool | None = None) -> Flows:
+    """Every flow of a space; with `double`, only those with all tensors so."""
+    flags = list(product((False, True), repeat=len(TENSORS)))
+    doubles = flags if double is None else [(double,) * len(TENSORS)]
+    rows = list(product(space.orders, space.orders, flags, doubles, FUSABLE[space.padded.operator.after]))
+    outer, inner, resident, buffered, fused = zip(*rows, strict=True)
+    return Flows(np.array(outer), np.array(inner), np.array(resident).T, np.array(buffered).T, np.array(fused))
+
+
+@dataclass
+class BestFlows:
+    """The flows that can be best for given sizes.
+
+    Orders change nothing but how often operands come again. So of those that leave sums where they are, and keep the
+    same tensors, only those count that no other one beats in one operand without being worse in the other; and which
+    these are depends on nothing but which loops there are at all. That the array works on what is there while the
+    next part comes is never worse than waiting, if there is room: flows here are all double-buffered.
+    """
+
+    space: Space
+
+    def __post_init__(self) -> None:
+        self._all = all_flows(self.space, double=True)
+        self._known: dict[int, Flows] = {}
+
+    def groups(self, tile: Ints, block: Ints) -> list[tuple[Bools, Flows]]:
+        """Which of the sizes [4, n] have which flows."""
+        whole = np.array(self.space.padded.sizes)[:, None]
+        loops = np.concatenate([block > tile, whole > block])
+        patterns = (loops * (1 << np.arange(len(loops)))[:, None]).sum(0)
+        return [(patterns == pattern, self._of(pattern, tile, block, patterns)) for pattern in np.unique(patterns)]
+
+    def _of(self, pattern: int, tile: Ints, block: Ints, patterns: Ints) -> Flows:
+        if pattern not in self._known:
+            first = int(np.argmax(patterns == pattern))
+            one = (tile[:, first : first + 1], block[:, first : first + 1])
+            self._known[pattern] = self._all[_undominated(self.space.padded, self._all.with_sizes(*one))]
+        return self._known[pattern]
+
+
+def _undominated(padded: Padded, mappings: Mappings) -> Ints:
+    """Indices of flows of one size: of those that keep the same tensors, no other brings both operands less often."""
+    repeats = Nest(padded, mappings).repeats
+    kept: dict[tuple[bool, ...], dict[tuple[int, int], int]] = {}
+    for index, (activations, weights, results) in enumerate(repeats.T.tolist()):
+        if results == 1:
+            key = (*mappings.resident[:, index].tolist(), bool(mappings.fused[index]))
+            kept.setdefault(key, {}).setdefault((activations, weights), index)
+    found = []
+    for options in kept.values():
+        for (a, w), index in options.items():
+            if not any((b <= a and v <= w) and (b, v) != (a, w) for b, v in options):
+                found.append(index)
+    return np.array(sorted(found), np.int64)
+
+
+def buffered(mappings: Mappings, which: tuple[bool, ...]) -> Mappings:
+    """The same with `double` set to `which`."""
+    double = np.broadcast_to(np.array(which)[:, None], (len(which), len(mappings)))
+    return Mappings(
+        mappings.tile, mappings.block, mappings.outer, mappings.inner, mappings.resident, double, mappings.fused
+    )

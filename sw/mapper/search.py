@@ -1,0 +1,229 @@
+"""Ways to find a mapping: all there are, with sound pruning; at random; and by the constraints, in no time."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import product
+
+import numpy as np
+
+from celosia.hw.config import Config
+from celosia.sw.mapper.evaluate import Evaluation, Floats
+from celosia.sw.mapper.flows import BestFlows, Flows, all_flows, buffered
+from celosia.sw.mapper.nest import Nest
+from celosia.sw.mapper.operators import After, MapperError, Operator, Padded
+from celosia.sw.mapper.reasons import what_would_fit
+from celosia.sw.mapper.rules import valid
+from celosia.sw.mapper.space import OUTPUTS, ROWS, TENSORS, Bools, Ints, Mapping, Mappings, Space
+
+_BATCH = 1 << 17
+"""Mappings that are evaluated at once."""
+GUIDED_TILES, GUIDED_BLOCKS, FIRST_TILES = 12, 160, 3
+"""Of the default: how many tile sizes it looks into, block sizes of each, and tile sizes before the others."""
+_TILES = 64
+"""Tile sizes that the exhaustive search looks into at once."""
+_BUFFERINGS = tuple(product((True, False), repeat=len(TENSORS)))
+
+
+class Objective(StrEnum):
+    """What is to be least."""
+
+    CYCLES = "cycles"
+    ENERGY = "energy"
+    EDP = "edp"
+
+
+@dataclass(frozen=True)
+class Found:
+    """The best mapping that a strategy found. `evaluated`: mappings that it looked at."""
+
+    mapping: Mapping
+    figures: dict[str, float]
+    evaluated: int
+
+
+class _Best:
+    """The best mapping so far: of those with the least objective that with the least energy, of those the first."""
+
+    def __init__(self, padded: Padded, objective: Objective) -> None:
+        self.padded, self.objective = padded, objective
+        self.key = (np.inf, np.inf)
+        self.mapping: Mapping | None = None
+        self.evaluated = 0
+
+    def offer(self, mappings: Mappings) -> Bools:
+        """Look at some mappings; which of them are valid."""
+        fits = valid(Nest(self.padded, mappings))
+        mappings = mappings[fits]
+        if not len(mappings):
+            return fits
+        evaluation = Evaluation(Nest(self.padded, mappings))
+        value = figure(evaluation, self.objective)
+        near = np.flatnonzero(value == value.min())
+        index = int(near[np.argmin(evaluation.energy[near])])
+        key = (float(value[index]), float(evaluation.energy[index]))
+        if key < self.key:
+            self.key, self.mapping = key, mappings.one(index)
+        return fits
+
+    def found(self) -> Found:
+        """The result. Errors: MapperError, when nothing was valid."""
+        if self.mapping is None:
+            raise MapperError(what_would_fit(self.padded))
+        return Found(self.mapping, evaluate(self.padded, self.mapping), self.evaluated)
+
+
+def figure(evaluation: Evaluation, objective: Objective) -> Floats:
+    """The objective of every mapping."""
+    return {
+        Objective.CYCLES: lambda: evaluation.cycles,
+        Objective.ENERGY: lambda: evaluation.energy,
+        Objective.EDP: lambda: evaluation.edp,
+    }[objective]()
+
+
+def evaluate(padded: Padded, mapping: Mapping) -> dict[str, float]:
+    """Figures of one mapping."""
+    return Evaluation(Nest(padded, Mappings.of([mapping]))).to_dict(0)
+
+
+def best(config: Config, operator: Operator, objective: Objective = Objective.CYCLES) -> Found:
+    """The default: deterministic, guided by the constraints. Errors: MapperError.
+
+    Tile sizes by what they could reach if nothing came twice (see `_bounds`), the best first; of each, the largest
+    blocks that have room; of those, the flows that can be best. What it leaves out is block sizes that are neither
+    large nor among the first, and tile sizes that start worse than those found.
+    """
+    padded = Padded(config, operator)
+    space, found = Space(padded), _Best(padded, objective)
+    return _guided(space, found).found()
+
+
+def _guided(space: Space, found: _Best) -> _Best:
+    flows = BestFlows(space)
+    tiles, bounds = _bounds(space, found.objective)
+    some = _promising(space, tiles)
+    for first, count in ((0, FIRST_TILES), (FIRST_TILES, len(some))):
+        chosen = some[first:count]
+        chosen = chosen[bounds[chosen] <= found.key[0]]
+        _offer_blocks(flows, found, tiles[:, chosen], GUIDED_BLOCKS)
+    for index in range(tiles.shape[1]):  # little room: whatever has any
+        if found.mapping is not None:
+            break
+        _offer_blocks(flows, found, tiles[:, [index]], GUIDED_BLOCKS)
+    return found
+
+
+def _promising(space: Space, tiles: Ints) -> Ints:
+    """Which tile sizes the default looks into, of `tiles` with the best first: the first ones; and, where what follows
+    works on whole rows, of which the accumulator may hold few, the first of each height, and of those the narrowest."""
+    first = np.arange(min(GUIDED_TILES, tiles.shape[1]))
+    if space.padded.operator.after is After.REQUANT:
+        return first
+    narrow = np.flatnonzero(tiles[OUTPUTS] == tiles[OUTPUTS].min())
+    heights = [
+        np.unique(tiles[ROWS], return_index=True)[1],
+        narrow[np.unique(tiles[ROWS, narrow], return_index=True)[1]],
+    ]
+    return np.array(list(dict.fromkeys(np.concatenate([first, *heights]).tolist())))
+
+
+def exhaustive(config: Config, operator: Operator, objective: Objective = Objective.CYCLES) -> Found:
+    """The best of all mappings. Errors: MapperError.
+
+    Left out is only what cannot be better than what is found: tile sizes whose bound is above it, orders and buffering
+    that others beat (see `BestFlows`).
+    """
+    padded = Padded(config, operator)
+    space = Space(padded)
+    found = _guided(space, _Best(padded, objective))
+    tiles, bounds = _bounds(space, objective)
+    flows = BestFlows(space)
+    for start in range(0, tiles.shape[1], _TILES):
+        if bounds[start] > found.key[0]:
+            break
+        _offer_blocks(flows, found, tiles[:, start : start + _TILES], None)
+    return found.found()
+
+
+def sample(space: Space, count: int, seed: int) -> Mappings:
+    """`count` valid mappings, each as likely as any other of its tile and block sizes' frequency; the same for a seed.
+
+    Errors: MapperError, when there are none.
+    """
+    rng, flows = np.random.default_rng(seed), all_flows(space)
+    kept: list[Mappings] = []
+    tried = 0
+    while sum(map(len, kept)) < count:
+        drawn = _draw(space, flows, rng, _BATCH)
+        kept.append(drawn[valid(Nest(space.padded, drawn))])
+        tried += _BATCH
+        if tried >= 64 * _BATCH and not sum(map(len, kept)):
+            raise MapperError(what_would_fit(space.padded))
+    return Mappings.join(kept)[:count]
+
+
+def _draw(space: Space, flows: Flows, rng: np.random.Generator, count: int) -> Mappings:
+    """Sizes of each axis, and flows, drawn evenly and each by itself."""
+    drawn = [pairs[:, rng.integers(pairs.shape[1], size=count)] for pairs in space.pairs]
+    tile, block = np.stack(drawn, axis=1)
+    some = flows[rng.integers(len(flows.outer), size=count)]
+    return Mappings(tile, block, some.outer, some.inner, some.resident, some.double, some.fused)
+
+
+def _bounds(space: Space, objective: Objective) -> tuple[Ints, Floats]:
+    """All tile sizes [4, n] and a bound below their mappings' objective, rising.
+
+    It is the figure of a mapping with these tiles that keeps both operands whole, so that everything moves once, and
+    waits for nothing; whether there is room does not matter. With fusion and without, the lower one counts.
+    """
+    grid = np.stack([axis.ravel() for axis in np.meshgrid(*space.tiles, indexing="ij")])
+    whole = np.broadcast_to(np.array(space.padded.sizes)[:, None], grid.shape)
+    flows = all_flows(space, double=True)
+    ideal = (
+        (flows.outer == flows.outer[0])
+        & (flows.inner == flows.inner[0])
+        & (flows.resident.T == [True, True, False]).all(1)
+    )
+    flows = flows[np.flatnonzero(ideal)]
+    evaluation = Evaluation(Nest(space.padded, flows.with_sizes(grid, whole)))
+    bounds = figure(evaluation, objective).reshape(grid.shape[1], -1).min(1)
+    order = np.argsort(bounds, kind="stable")
+    return grid[:, order], bounds[order]
+
+
+def _offer_blocks(flows: BestFlows, found: _Best, tiles: Ints, most: int | None) -> None:
+    """Let `found` look at the mappings with tile sizes [4, n]; `most`: of how many block sizes of each, the largest."""
+    sizes = [_blocks_of(flows.space, tile, most) for tile in tiles.T]
+    if not sizes:
+        return
+    tile, block = (np.concatenate(part, axis=1) for part in zip(*sizes, strict=True))
+    waiting: list[Mappings] = []
+    for which, some in flows.groups(tile, block):
+        step = max(1, _BATCH // max(1, len(some.outer)))
+        for start in range(0, int(which.sum()), step):
+            part = slice(start, start + step)
+            waiting.append(some.with_sizes(tile[:, which][:, part], block[:, which][:, part]))
+            if sum(map(len, waiting)) >= _BATCH:
+                _offer(found, Mappings.join(waiting))
+                waiting = []
+    if waiting:
+        _offer(found, Mappings.join(waiting))
+
+
+def _blocks_of(space: Space, tile: Ints, most: int | None) -> tuple[Ints, Ints]:
+    """A tile size and its block sizes, as many columns each [4, n]."""
+    blocks = np.array(list(product(*(space.blocks(axis, int(size)) for axis, size in enumerate(tile))))).T
+    if most is not None:
+        blocks = blocks[:, np.argsort(-blocks.astype(float).prod(0), kind="stable")[:most]]
+    return np.broadcast_to(tile[:, None], blocks.shape), blocks
+
+
+def _offer(found: _Best, mappings: Mappings) -> None:
+    """Double-buffered, and where that has no room, with less, which is never better."""
+    value = figure(Evaluation(Nest(found.padded, mappings)), found.objective)
+    found.evaluated += len(mappings)
+    mappings = mappings[value <= found.key[0]]
+    for which in _BUFFERINGS:
+        fits = found.offer(buffered(mappings, which))
+        if all(which):
+            mappings = mappings[~fits]
