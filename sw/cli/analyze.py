@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from celosia.sw.cli import analysis, curves, output, plugins
+from celosia.sw.cli import analysis, curves, mapping, output, plugins
 from celosia.sw.cli.errors import FAILED, CliError
 from celosia.sw.cli.options import DEFAULT_PRESET, JsonOption, pick
 
@@ -27,6 +27,10 @@ app.command("hdp")(curves.curves)
 @app.callback()
 def _group() -> None:
     """Analyse before anything is built or simulated."""
+
+
+app.command("mapper")(mapping.mapper)
+app.command("mapspace")(mapping.mapspace)
 
 
 @app.command("correlate")

@@ -30,6 +30,7 @@ TARGETS: dict[str, str] = {
     "read report": "celosia.synth.report.reading:read",
     "report page": "celosia.synth.report.page:page",
     "report figures": "celosia.synth.report.paper:figures",
+    "mapspace figures": "celosia.synth.report.mapspace:figures",
 }
 """module:attribute of each part."""
 

@@ -7,18 +7,21 @@ from itertools import product
 import numpy as np
 
 from celosia.hw.config import Config
+from celosia.sw.compiler import sizes
 from celosia.sw.mapper.evaluate import Evaluation, Floats
 from celosia.sw.mapper.flows import BestFlows, Flows, all_flows, buffered
 from celosia.sw.mapper.nest import Nest
-from celosia.sw.mapper.operators import After, MapperError, Operator, Padded
+from celosia.sw.mapper.operators import MapperError, Operator, Padded
 from celosia.sw.mapper.reasons import what_would_fit
 from celosia.sw.mapper.rules import valid
 from celosia.sw.mapper.space import OUTPUTS, ROWS, TENSORS, Bools, Ints, Mapping, Mappings, Space
 
 _BATCH = 1 << 17
 """Mappings that are evaluated at once."""
-GUIDED_TILES, GUIDED_BLOCKS, FIRST_TILES = 12, 160, 3
-"""Of the default: how many tile sizes it looks into, block sizes of each, and tile sizes before the others."""
+FIRST_TILES, GUIDED_SIZES, GUIDED_BLOCKS = 3, 5, 4
+"""Of the default: how many tile sizes it looks into at first; different sizes along each axis; and block sizes."""
+CLOSE = 1.001
+"""Of the default: how close to what no mapping can be below is close enough."""
 _TILES = 64
 """Tile sizes that the exhaustive search looks into at once."""
 _BUFFERINGS = tuple(product((True, False), repeat=len(TENSORS)))
@@ -89,9 +92,9 @@ def evaluate(padded: Padded, mapping: Mapping) -> dict[str, float]:
 def best(config: Config, operator: Operator, objective: Objective = Objective.CYCLES) -> Found:
     """The default: deterministic, guided by the constraints. Errors: MapperError.
 
-    Tile sizes by what they could reach if nothing came twice (see `_bounds`), the best first; of each, the largest
-    blocks that have room; of those, the flows that can be best. What it leaves out is block sizes that are neither
-    large nor among the first, and tile sizes that start worse than those found.
+    First the tile sizes that could be best if nothing came twice (see `_bounds`); where memories are too small for
+    that, a grid of few tile and block sizes, of which some tensor may be kept; then sizes between along rows and
+    outputs. Of orders and buffering nothing is left out.
     """
     padded = Padded(config, operator)
     space, found = Space(padded), _Best(padded, objective)
@@ -101,30 +104,41 @@ def best(config: Config, operator: Operator, objective: Objective = Objective.CY
 def _guided(space: Space, found: _Best) -> _Best:
     flows = BestFlows(space)
     tiles, bounds = _bounds(space, found.objective)
-    some = _promising(space, tiles)
-    for first, count in ((0, FIRST_TILES), (FIRST_TILES, len(some))):
-        chosen = some[first:count]
-        chosen = chosen[bounds[chosen] <= found.key[0]]
-        _offer_blocks(flows, found, tiles[:, chosen], GUIDED_BLOCKS)
+
+    def look(chosen: Ints) -> None:
+        _offer_blocks(flows, found, tiles[:, chosen[bounds[chosen] <= found.key[0]]], GUIDED_BLOCKS)
+
+    look(np.arange(min(FIRST_TILES, tiles.shape[1])))
+    if found.key[0] > CLOSE * bounds[0]:
+        coarse = [_spread(values, unit) for values, unit in zip(space.tiles, _least(space), strict=True)]
+        look(_among(tiles, coarse))
+        for axis in (ROWS, OUTPUTS):
+            if found.mapping is None or found.key[0] <= CLOSE * bounds[0]:
+                break
+            fixed = [np.array([size]) for size in found.mapping.tile]
+            fixed[axis] = _spread(space.tiles[axis], _least(space)[axis], 4 * GUIDED_SIZES)
+            look(_among(tiles, fixed))
     for index in range(tiles.shape[1]):  # little room: whatever has any
         if found.mapping is not None:
             break
-        _offer_blocks(flows, found, tiles[:, [index]], GUIDED_BLOCKS)
+        look(np.array([index]))
     return found
 
 
-def _promising(space: Space, tiles: Ints) -> Ints:
-    """Which tile sizes the default looks into, of `tiles` with the best first: the first ones; and, where what follows
-    works on whole rows, of which the accumulator may hold few, the first of each height, and of those the narrowest."""
-    first = np.arange(min(GUIDED_TILES, tiles.shape[1]))
-    if space.padded.operator.after is After.REQUANT:
-        return first
-    narrow = np.flatnonzero(tiles[OUTPUTS] == tiles[OUTPUTS].min())
-    heights = [
-        np.unique(tiles[ROWS], return_index=True)[1],
-        narrow[np.unique(tiles[ROWS, narrow], return_index=True)[1]],
-    ]
-    return np.array(list(dict.fromkeys(np.concatenate([first, *heights]).tolist())))
+def _least(space: Space) -> tuple[int, ...]:
+    """Tiles below that many rows leave the array idle; along other axes its sides are the least."""
+    return (min(sizes.side(space.padded.config), space.padded.sizes[ROWS]), *space.padded.units[1:])
+
+
+def _spread(values: Ints, least: int, count: int | None = None) -> Ints:
+    """Some of rising values from about `least` on, spread evenly on a logarithmic scale."""
+    points = np.geomspace(least, values[-1], count or GUIDED_SIZES)
+    return np.unique(values[np.abs(np.log(values[:, None] / points)).argmin(0)])
+
+
+def _among(tiles: Ints, wanted: list[Ints]) -> Ints:
+    """Indices of tile sizes [4, n] with one of the sizes that are wanted along each axis."""
+    return np.flatnonzero(np.logical_and.reduce([np.isin(*pair) for pair in zip(tiles, wanted, strict=True)]))
 
 
 def exhaustive(config: Config, operator: Operator, objective: Objective = Objective.CYCLES) -> Found:
@@ -193,10 +207,10 @@ def _bounds(space: Space, objective: Objective) -> tuple[Ints, Floats]:
 
 def _offer_blocks(flows: BestFlows, found: _Best, tiles: Ints, most: int | None) -> None:
     """Let `found` look at the mappings with tile sizes [4, n]; `most`: of how many block sizes of each, the largest."""
-    sizes = [_blocks_of(flows.space, tile, most) for tile in tiles.T]
-    if not sizes:
+    cut = [_blocks_of(flows.space, tile, most) for tile in tiles.T]
+    if not cut:
         return
-    tile, block = (np.concatenate(part, axis=1) for part in zip(*sizes, strict=True))
+    tile, block = (np.concatenate(part, axis=1) for part in zip(*cut, strict=True))
     waiting: list[Mappings] = []
     for which, some in flows.groups(tile, block):
         step = max(1, _BATCH // max(1, len(some.outer)))
@@ -211,10 +225,21 @@ def _offer_blocks(flows: BestFlows, found: _Best, tiles: Ints, most: int | None)
 
 
 def _blocks_of(space: Space, tile: Ints, most: int | None) -> tuple[Ints, Ints]:
-    """A tile size and its block sizes, as many columns each [4, n]."""
-    blocks = np.array(list(product(*(space.blocks(axis, int(size)) for axis, size in enumerate(tile))))).T
+    """A tile size and its block sizes, as many columns each [4, n].
+
+    With `most`: so many along each axis, of which some tensor may be kept.
+    """
+    along = [space.blocks(axis, int(size)) for axis, size in enumerate(tile)]
     if most is not None:
-        blocks = blocks[:, np.argsort(-blocks.astype(float).prod(0), kind="stable")[:most]]
+        along = [_spread(blocks, int(blocks[0]), most) for blocks in along]
+    blocks = np.stack([axis.ravel() for axis in np.meshgrid(*along, indexing="ij")])
+    if most is not None:
+        rows, outputs, channels, kernel = np.minimum(blocks, np.array(space.padded.sizes)[:, None])
+        nest, config = Nest(space.padded, Mappings.of([])), space.padded.config
+        room = nest.activation_words(rows, channels, kernel) <= config.scratchpad_words
+        room |= nest.weight_words(outputs, channels, kernel) <= config.scratchpad_words
+        room |= sizes.acc_rows(config, nest.pixels(rows), outputs) <= config.acc_rows
+        blocks = blocks[:, room]
     return np.broadcast_to(tile[:, None], blocks.shape), blocks
 
 

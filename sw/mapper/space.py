@@ -9,7 +9,7 @@ order: tiles of the array, rows of the tile through each.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import permutations
 
 import numpy as np
@@ -123,8 +123,7 @@ class Space:
 
     def blocks(self, axis: int, tile: int) -> Ints:
         """Block sizes for a tile size: whole tiles, as many in each block; the last tile may be smaller."""
-        count = -(-self.padded.sizes[axis] // tile)
-        return np.array([tile * some for some in range(1, count + 1) if count % some == 0])
+        return tile * _divisors(-(-self.padded.sizes[axis] // tile))
 
     @cached_property
     def pairs(self) -> tuple[Ints, ...]:
@@ -144,6 +143,11 @@ class Space:
         """Mappings, valid or not, with fusion and without."""
         pairs = np.prod([pairs.shape[1] for pairs in self.pairs], dtype=object)
         return int(pairs) * len(self.orders) ** 2 * 4 ** len(TENSORS) * 2
+
+
+@cache
+def _divisors(count: int) -> Ints:
+    return np.array([some for some in range(1, count + 1) if count % some == 0])
 
 
 def _even(size: int, unit: int) -> list[int]:

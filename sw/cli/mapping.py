@@ -1,0 +1,170 @@
+"""`celosia analyze mapper` and `mapspace`: the best mapping of an operator, and how good others are."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from celosia.hw.presets import PRESETS
+from celosia.sw.cli import output, plugins
+from celosia.sw.cli.errors import CliError
+from celosia.sw.cli.options import ConfigOption, JsonOption, PresetOption, SetOption, resolve
+
+if TYPE_CHECKING:
+    from celosia.hw.config import Config
+    from celosia.sw.mapper.mapspace import Spread
+    from celosia.sw.mapper.operators import Operator
+
+MAPPER_PRESETS = ("gemmini", "transformer", "edge")
+LENGTHS = (128, 512, 4096)
+MAPPER_COLUMNS = ["configuration", ">tokens", "operator", "shape", ">cycles", ">of peak", ">best",
+                  ">above it", ">seconds", "tile", "block", "kept", "double-buffered"]  # fmt: skip
+SPREAD_COLUMNS = ["operator", "shape", ">tenth percentile", ">printed", ">within 3x", ">printed", ">median",
+                  ">decades", ">default / best"]  # fmt: skip
+
+SizesOption = Annotated[
+    str | None, typer.Option("--matmul", metavar="MxKxN", help="This matmul, instead of BERT-Base's.")
+]
+
+
+def mapper(
+    preset: PresetOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    tokens: Annotated[
+        list[int] | None, typer.Option(help=f"Length of the sequence; may be repeated.  [default: {LENGTHS}]")
+    ] = None,
+    matmul: SizesOption = None,
+    fused: Annotated[bool, typer.Option("--fused", help="Also matmuls with the softmax or LayerNorm behind.")] = False,
+    check: Annotated[bool, typer.Option("--check/--no-check", help="Compare with the exhaustive search.")] = True,
+    json: JsonOption = False,
+) -> None:
+    """Map every matmul of BERT-Base, and say how far that is from the best of all mappings.
+
+    Without a configuration: gemmini, transformer and edge.
+    """
+    if preset is None and config is None and not settings:
+        configs = {name: PRESETS[name] for name in MAPPER_PRESETS}
+    else:
+        choice = resolve(preset, config, settings)
+        configs = {choice.label: choice.config}
+    if matmul is not None and tokens:
+        raise CliError("--matmul and --tokens exclude one another: give one of them")
+    work = [(matmul_of(matmul), None)] if matmul is not None else _encoder(tokens or list(LENGTHS), fused)
+    rows = []
+    for name, one in configs.items():
+        output.progress(f"mapping {len(work)} operators onto {name}")
+        rows += [{"configuration": name, "tokens": length} | _map(one, operator, check) for operator, length in work]
+    if json:
+        output.print_json({"rows": rows})
+    else:
+        output.print_tables(output.make_table("mappings", MAPPER_COLUMNS, [_mapper_row(row) for row in rows]))
+
+
+def matmul_of(text: str) -> "Operator":
+    """The matmul of MxKxN. Errors: CliError, MapperError."""
+    from celosia.sw.mapper.operators import matmul
+
+    try:
+        rows, channels, outputs = (int(size) for size in text.lower().split("x"))
+    except ValueError:
+        raise CliError(f"a matmul must read MxKxN, such as 512x768x768, not {text!r}") from None
+    return matmul("matmul", rows, channels, outputs)
+
+
+def _encoder(lengths: list[int], fused: bool) -> list[tuple["Operator", int | None]]:
+    from celosia.sw.mapper.operators import After, encoder_operators
+
+    operators = [(operator, length) for length in lengths for operator in encoder_operators(length)]
+    return [(operator, length) for operator, length in operators if fused or operator.after is After.REQUANT]
+
+
+def _map(config: "Config", operator: "Operator", check: bool) -> dict[str, Any]:
+    """A row: what the default finds, and how far above the best that is."""
+    from celosia.sw.mapper.search import best, exhaustive
+
+    start = time.process_time()
+    found = best(config, operator)
+    seconds = time.process_time() - start
+    row: dict[str, Any] = {"operator": operator.name, "shape": str(operator), "seconds": seconds}
+    row |= {"mapping": found.mapping.to_dict(), "figures": found.figures, "evaluated": found.evaluated}
+    row["of_peak"] = operator.macs / (config.array.rows * config.array.columns * found.figures["cycles"])
+    if check:
+        row["best_cycles"] = exhaustive(config, operator).figures["cycles"]
+        row["above_best"] = found.figures["cycles"] / row["best_cycles"] - 1
+    return row
+
+
+def _mapper_row(row: dict[str, Any]) -> list[str]:
+    one, checked = row["mapping"], "best_cycles" in row
+    sizes = [" x ".join(str(size) for size in one[level].values()).removesuffix(" x 1") for level in ("tile", "block")]
+    return [
+        row["configuration"],
+        str(row["tokens"] or ""),
+        row["operator"],
+        row["shape"],
+        f"{row['figures']['cycles']:,.0f}",
+        f"{row['of_peak']:.1%}",
+        f"{row['best_cycles']:,.0f}" if checked else "",
+        f"{row['above_best']:.2%}" if checked else "",
+        f"{row['seconds']:.2f}",
+        *sizes,
+        ", ".join(one["resident"]),
+        ", ".join(one["double"]),
+    ]
+
+
+def mapspace(
+    preset: PresetOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    samples: Annotated[int, typer.Option(min=1, help="Valid mappings of each operator.")] = 100_000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the mappings.")] = 0,
+    folder: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FOLDER", help="Write the figures there, as SVG.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Draw random mappings of the survey's four operators, and compare their EDP with the best (figures 18 to 20)."""
+    from celosia.sw.mapper.mapspace import STUDIES, spread
+
+    chosen = resolve(preset, config, settings)
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise CliError(f"cannot write {folder}: it is a file; -o takes a folder")
+    spreads = []
+    for study in STUDIES:
+        output.progress(f"{samples:,} mappings of {study.operator.name}")
+        spreads.append(spread(chosen.config, study, samples, seed))
+    files = _draw(spreads, folder) if folder is not None else []
+    if json:
+        rows = [one.to_dict() for one in spreads]
+        output.print_json({"configuration": chosen.label, "seed": seed, "rows": rows, "figures": files})
+        return
+    title = f"EDP over the best of {samples:,} random mappings on {chosen.label}"
+    output.print_tables(output.make_table(title, SPREAD_COLUMNS, [_spread_row(one.to_dict()) for one in spreads]))
+    for name in files:
+        print(name)
+
+
+def _draw(spreads: list["Spread"], folder: Path) -> list[str]:
+    with plugins.telling("synth error"):
+        drawn = plugins.load("mapspace figures")(spreads)
+    paths = {folder / name: text for name, text in drawn.items()}
+    for path, text in paths.items():
+        output.write_file(path, text)
+    return [str(path) for path in paths]
+
+
+def _spread_row(row: dict[str, Any]) -> list[str]:
+    return [
+        row["operator"],
+        row["shape"],
+        f"{row['tenth_percentile']:.2f}",
+        f"{row['printed_tenth_percentile']:.2f}",
+        f"{row['within_3x']:.2%}",
+        f"{row['printed_within_3x']:.2%}",
+        f"{row['median']:.2f}",
+        f"{row['decades']:.1f}",
+        f"{row['default_over_best']:.3f}",
+    ]
