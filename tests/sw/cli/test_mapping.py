@@ -1,0 +1,71 @@
+"""celosia analyze mapper and mapspace."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def test_mapper_json(celosia):
+    result = celosia("analyze", "mapper", "--preset", "tiny", "--tokens", "16", "--json")
+    assert result.exit_code == 0, result.stderr
+    rows = json.loads(result.stdout)["rows"]
+    assert [row["operator"] for row in rows] == ["projection", "QxK", "PxV", "W_out", "W1", "W2"]
+    assert rows[4]["shape"] == "16 x 768 x 3072"
+    for row in rows:
+        assert 1 <= row["figures"]["cycles"] / row["best_cycles"] <= 1.02
+        assert row["above_best"] == row["figures"]["cycles"] / row["best_cycles"] - 1
+
+
+def test_mapper_table(celosia):
+    result = celosia("analyze", "mapper", "--preset", "tiny", "--matmul", "16x32x8", "--no-check")
+    assert result.exit_code == 0, result.stderr
+    assert "16 x 32 x 8" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["mapper", "--matmul", "0x4x4"], "rows of matmul must be at least 1, not 0"),
+        (["mapper", "--tokens", "0"], "rows of projection must be at least 1, not 0"),
+        (["mapper", "--matmul", "4x4"], "a matmul must read MxKxN, such as 512x768x768, not '4x4'"),
+        (["mapper", "--matmul", "4x4x4", "--tokens", "8"], "exclude one another"),
+        (["mapper", "--matmul", "4x99999x4"], "does not fit an int32: 65793 would fit"),
+        (["mapper", "--preset", "edge", "--tokens", "2048", "--fused"], "post.max_channels = 1024 would fit 1024"),
+        (["mapspace", "--preset", "edgy"], "no preset 'edgy'; did you mean edge?"),
+    ],
+)
+def test_bad_input_is_one_line(celosia, arguments, told):
+    result = celosia("analyze", *arguments)
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert result.stderr.count("\n") == 1 or result.stderr.splitlines()[0].startswith("celosia: mapping")
+
+
+def test_mapspace(celosia, tmp_path):
+    pytest.importorskip("matplotlib")
+    result = celosia(
+        "analyze", "mapspace", "--samples", "300", "--preset", "edge", "-o", tmp_path / "figures", "--json"
+    )
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    # Printed in the survey.
+    assert [row["printed_tenth_percentile"] for row in found["rows"]] == [9.42, 9.84, 7.44, 12.06]
+    assert [row["printed_within_3x"] for row in found["rows"]] == [0.0170, 0.0148, 0.0158, 0.0262]
+    for row in found["rows"]:
+        assert row["samples"] == 300
+        assert 1 <= row["tenth_percentile"] <= row["median"] <= 10 ** row["decades"]
+    assert len(found["figures"]) == 4
+    for path in found["figures"]:
+        assert "<svg" in Path(path).read_text(encoding="utf-8")
+    again = celosia("analyze", "mapspace", "--samples", "300", "--preset", "edge", "--json")
+    assert json.loads(again.stdout)["rows"] == found["rows"]
+
+
+def test_figures_need_matplotlib(celosia, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    result = celosia("analyze", "mapspace", "--samples", "10", "-o", tmp_path / "figures")
+    assert result.exit_code == 2
+    assert "pip install celosia[report]" in result.stderr
+    assert not (tmp_path / "figures").exists()
