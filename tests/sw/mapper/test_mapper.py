@@ -111,7 +111,7 @@ def test_rules_against_room_counted_from_scratch(after, run_loops):
     config = override(TINY, ["scratchpad.kib=1", "accumulator.kib=1", "accumulator.stat_rows=16"])
     operator = matmul("some", 24, 32, 24, after)
     padded = Padded(config, operator)
-    mappings = anything(Space(padded), 2000, 2)
+    mappings = anything(Space(padded), 300, 2)
     if after is After.LAYERNORM:
         mappings.fused[::2] = True
     nest = Nest(padded, mappings)
