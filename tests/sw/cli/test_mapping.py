@@ -8,7 +8,7 @@ import pytest
 
 
 def test_mapper_json(celosia):
-    result = celosia("analyze", "mapper", "--preset", "tiny", "--tokens", "16", "--json")
+    result = celosia("analyze", "mapper", "--preset", "gemmini", "--tokens", "16", "--json")
     assert result.exit_code == 0, result.stderr
     rows = json.loads(result.stdout)["rows"]
     assert [row["operator"] for row in rows] == ["projection", "QxK", "PxV", "W_out", "W1", "W2"]
