@@ -34,9 +34,7 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     from celosia.sw.model.errors import ModelError
     from celosia.sw.runtime.device import DeviceError
 
-    if isinstance(
-        error, (AnalysisError, CodecError, CompileError, ConfigError, MapperError, ModelError, ProgramError)
-    ):
+    if isinstance(error, (AnalysisError, CodecError, CompileError, ConfigError, MapperError, ModelError, ProgramError)):
         return " ".join(str(error).split("\n")), BAD_INPUT
     if isinstance(error, DeviceError):
         return str(error), FAILED
