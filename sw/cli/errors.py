@@ -30,11 +30,13 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     from celosia.sw.compiler.buffers import CompileError
     from celosia.sw.compiler.codec import CodecError
     from celosia.sw.compiler.program import ProgramError
+    from celosia.sw.export.layers import ExportError
     from celosia.sw.mapper.operators import MapperError
     from celosia.sw.model.errors import ModelError
     from celosia.sw.runtime.device import DeviceError
 
-    if isinstance(error, (AnalysisError, CodecError, CompileError, ConfigError, MapperError, ModelError, ProgramError)):
+    bad = (AnalysisError, CodecError, CompileError, ConfigError, ExportError, MapperError, ModelError, ProgramError)
+    if isinstance(error, bad):
         return " ".join(str(error).split("\n")), BAD_INPUT
     if isinstance(error, DeviceError):
         return str(error), FAILED

@@ -13,6 +13,7 @@ from celosia.sw.cli import (
     calibrate,
     compile,
     evaluate,
+    export,
     generate,
     listings,
     pnr,
@@ -75,6 +76,7 @@ app.command("trace")(trace.trace)
 app.command("area")(area.area)
 app.command("pnr")(pnr.pnr)
 app.add_typer(analyze.app, name="analyze")
+app.add_typer(export.app, name="export")
 app.command("sweep")(sweep.sweep)
 app.command("report")(report.report)
 app.command("eval")(evaluate.evaluate)

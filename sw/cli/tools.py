@@ -1,0 +1,167 @@
+"""`celosia analyze tools`: what other tools predict for matmuls, beside the performance model and the Verilog."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from celosia.hw.config import Config
+from celosia.sw.cli import output, plugins
+from celosia.sw.cli.errors import CliError
+from celosia.sw.cli.options import Choice, ConfigOption, JsonOption, PresetOption, SetOption, pick, resolve
+from celosia.sw.cli.subject import DEFAULT_MODEL, ModelOption, subject
+
+if TYPE_CHECKING:
+    from celosia.sw.export.layers import Layer
+    from celosia.sw.performance.correlate import Row
+
+TITLES = {"zigzag": "ZigZag", "scalesim": "SCALE-Sim", "scalesim-unlimited": "SCALE-Sim, no bus"}
+"""Columns of the tools."""
+RTL, MODEL = "rtl", "model"
+TOKENS = 128
+
+Figures = dict[str, list[dict[str, float]]]
+
+
+@dataclass(frozen=True)
+class Line:
+    """Cycles of one matmul, by predictor; `details`: what a tool's cycles are made of."""
+
+    layer: "Layer"
+    ideal: int
+    cycles: dict[str, int]
+    details: dict[str, dict[str, float]]
+
+
+def tools(
+    model: ModelOption = None,
+    tokens: Annotated[int, typer.Option("--tokens", help="Length of the sequence.")] = TOKENS,
+    preset: PresetOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    without: Annotated[
+        list[str] | None, typer.Option("--without", help=f"Leave out {RTL}, {', '.join(TITLES)}; may be repeated.")
+    ] = None,
+    python: Annotated[
+        Path | None,
+        typer.Option("--python", help="Interpreter of an environment with the tools.  [default: this one]"),
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Compare cycles that ZigZag and SCALE-Sim predict for the matmuls of one layer with our model and the Verilog.
+
+    SCALE-Sim walks through every cycle in Python: a layer of BERT-Base takes it many minutes.
+    """
+    if markdown and json:
+        raise CliError("--markdown and --json exclude one another: give one of them")
+    dropped = {pick("predictor", name, (RTL, *TITLES)) for name in without or []}
+    choice = resolve(preset, config, settings)
+    network, layers = _layers(model, tokens)
+    figures = _predicted(choice.config, layers, [name for name in TITLES if name not in dropped], python)
+    lines = _lines(choice.config, layers, _compared(choice.config, layers, RTL not in dropped), figures)
+    title = f"cycles of the matmuls of one layer of {network}, {tokens} tokens, on {choice.label}"
+    if json:
+        output.print_json({"title": title, **described(choice, lines)})
+    elif markdown:
+        print(output.markdown_table(*table(lines)))
+    else:
+        output.print_tables(output.make_table(title, *table(lines)))
+
+
+def table(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
+    """Columns and cells; the last line has the sums, every matmul as often as it occurs."""
+    names = list(lines[0].cycles)
+    reference = names[0]
+    columns = ["matmul", ">M x K x N", ">times", ">ideal", *(f">{_title(name)}" for name in names)]
+
+    def cells(cycles: dict[str, int]) -> list[str]:
+        base = cycles[reference]
+        return [f"{value:,}" + ("" if name == reference else f" ({value / base - 1:+.1%})")
+                for name, value in cycles.items()]  # fmt: skip
+
+    rows = [
+        [line.layer.name, f"{line.layer.m} x {line.layer.k} x {line.layer.n}", str(line.layer.count),
+         f"{line.ideal:,}", *cells(line.cycles)]
+        for line in lines
+    ]  # fmt: skip
+    ideal, sums = totals(lines)
+    return columns, [*rows, ["all", "", str(sum(line.layer.count for line in lines)), f"{ideal:,}", *cells(sums)]]
+
+
+def totals(lines: Sequence[Line]) -> tuple[int, dict[str, int]]:
+    """Ideal cycles and those by predictor, of all matmuls as often as they occur."""
+    names = list(lines[0].cycles)
+    ideal = sum(line.layer.count * line.ideal for line in lines)
+    return ideal, {name: sum(line.layer.count * line.cycles[name] for line in lines) for name in names}
+
+
+def described(choice: Choice, lines: Sequence[Line]) -> dict[str, Any]:
+    """For --json. `cycles`: of one matmul, by predictor; `details`: by tool, of what they consist."""
+    rows = [asdict(line.layer) | {"ideal": line.ideal, "cycles": line.cycles, "details": line.details}
+            for line in lines]  # fmt: skip
+    ideal, sums = totals(lines)
+    return {"configuration": choice.label, "config_hash": f"{choice.config.hash:08x}", "rows": rows,
+            "total": {"ideal": ideal, "cycles": sums}}  # fmt: skip
+
+
+def _title(name: str) -> str:
+    return {RTL: "RTL", MODEL: "model"}.get(name) or TITLES[name]
+
+
+def _layers(model: str | None, tokens: int) -> tuple[str, list["Layer"]]:
+    """The network's name and the matmuls of one of its layers. Errors: CliError, AnalysisError, ExportError."""
+    from celosia.sw.analysis.transformer import Transformer, check_tokens
+    from celosia.sw.export import distinct
+
+    network = subject(model or DEFAULT_MODEL, None, {}, tokens, decoder=False).network
+    if not isinstance(network, Transformer) or network.decoder:
+        raise CliError(f"only encoders are compared, and {network.name} is none")
+    check_tokens(tokens)
+    return network.name, distinct(next(network.steps(tokens)))
+
+
+def _predicted(config: Config, layers: list["Layer"], names: list[str], python: Path | None) -> Figures:
+    """Figures of every layer by tool. Errors: ExportError."""
+    from celosia.sw.export.running import Tool, run
+
+    figures: Figures = {}
+    for name in names:
+        with output.step(f"{TITLES[name]} on {len(layers)} matmuls"):
+            figures[name] = run(Tool(name), config, layers, python)
+    return figures
+
+
+def _compared(config: Config, layers: list["Layer"], simulated: bool) -> list["Row | int"]:
+    """Our model's cycles of every layer, beside those that the RTL counts unless it is left out.
+
+    Errors: CompileError when a matmul does not fit; CliError when the simulator cannot be built.
+    """
+    from celosia.sw.performance.channels import Memory
+    from celosia.sw.performance.correlate import Point, compare
+    from celosia.sw.performance.operations import Matmul, compile_operation
+    from celosia.sw.performance.prediction import predict
+
+    memory = Memory()
+    programs = [compile_operation(config, Matmul(one.m, one.k, one.n)) for one in layers]
+    if not simulated:
+        return [predict(program, memory).cycles for program in programs]
+    found: list[Row | int] = []
+    with output.step("Verilog"), plugins.telling("tool error"):
+        make = plugins.load("rtl")
+        for one, program in zip(layers, programs, strict=True):
+            device = make(config, latency=memory.latency, outstanding=memory.outstanding)
+            found.append(compare(Point(one.name, program, memory), device))
+    return found
+
+
+def _lines(config: Config, layers: list["Layer"], compared: list["Row | int"], figures: Figures) -> list[Line]:
+    lines = []
+    for index, (layer, row) in enumerate(zip(layers, compared, strict=True)):
+        cycles = {MODEL: row} if isinstance(row, int) else {RTL: row.measured, MODEL: row.modelled}
+        cycles |= {name: round(found[index]["cycles"]) for name, found in figures.items()}
+        details = {name: found[index] for name, found in figures.items()}
+        lines.append(Line(layer, layer.ideal_cycles(config), cycles, details))
+    return lines
