@@ -64,13 +64,11 @@ def scalesim(
     preset: PresetOption = None,
     config: ConfigOption = None,
     settings: SetOption = None,
-    unlimited: Annotated[bool, typer.Option("--unlimited", help="Without a limit of the bus: nothing waits.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Write configuration and topology for SCALE-Sim 3 (PyPI: scalesim); every shape of matmul is one layer."""
     sizes = {"layers": layers, "hidden": hidden, "heads": heads, "ffn": ffn}
-    tool = "scalesim-unlimited" if unlimited else "scalesim"
-    _write(tool, folder, (model, workload, sizes, tokens, decoder), (preset, config, settings), json)
+    _write("scalesim", folder, (model, workload, sizes, tokens, decoder), (preset, config, settings), json)
 
 
 def _write(

@@ -17,22 +17,23 @@ if TYPE_CHECKING:
     from celosia.sw.export.layers import Layer
     from celosia.sw.performance.correlate import Row
 
-TITLES = {"zigzag": "ZigZag", "scalesim": "SCALE-Sim", "scalesim-unlimited": "SCALE-Sim, no bus"}
+TITLES = {"zigzag": "ZigZag", "scalesim": "SCALE-Sim"}
 """Columns of the tools."""
 RTL, MODEL = "rtl", "model"
 TOKENS = 128
 
-Figures = dict[str, list[dict[str, float]]]
+Figures = dict[str, list[dict[str, float] | None]]
+"""By tool and matmul; None where the tool was not run."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """Cycles of one matmul, by predictor; `details`: what a tool's cycles are made of."""
+    """Cycles of one matmul, by predictor, None where it was not asked; `details`: what a tool's cycles consist of."""
 
     layer: "Layer"
     ideal: int
-    cycles: dict[str, int]
-    details: dict[str, dict[str, float]]
+    cycles: dict[str, int | None]
+    details: dict[str, dict[str, float] | None]
 
 
 def tools(
@@ -48,19 +49,23 @@ def tools(
         Path | None,
         typer.Option("--python", help="Interpreter of an environment with the tools.  [default: this one]"),
     ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", min=1, help="Run SCALE-Sim only on matmuls of at most so many ideal cycles."),
+    ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Compare cycles that ZigZag and SCALE-Sim predict for the matmuls of one layer with our model and the Verilog.
 
-    SCALE-Sim walks through every cycle in Python: a layer of BERT-Base takes it many minutes.
+    SCALE-Sim walks through every cycle in Python: one layer of BERT-Base takes it many minutes.
     """
     if markdown and json:
         raise CliError("--markdown and --json exclude one another: give one of them")
     dropped = {pick("predictor", name, (RTL, *TITLES)) for name in without or []}
     choice = resolve(preset, config, settings)
     network, layers = _layers(model, tokens)
-    figures = _predicted(choice.config, layers, [name for name in TITLES if name not in dropped], python)
+    figures = _predicted(choice.config, layers, [name for name in TITLES if name not in dropped], python, limit)
     lines = _lines(choice.config, layers, _compared(choice.config, layers, RTL not in dropped), figures)
     title = f"cycles of the matmuls of one layer of {network}, {tokens} tokens, on {choice.label}"
     if json:
@@ -77,10 +82,8 @@ def table(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
     reference = names[0]
     columns = ["matmul", ">M x K x N", ">times", ">ideal", *(f">{_title(name)}" for name in names)]
 
-    def cells(cycles: dict[str, int]) -> list[str]:
-        base = cycles[reference]
-        return [f"{value:,}" + ("" if name == reference else f" ({value / base - 1:+.1%})")
-                for name, value in cycles.items()]  # fmt: skip
+    def cells(cycles: dict[str, int | None]) -> list[str]:
+        return [_cell(value, None if name == reference else cycles[reference]) for name, value in cycles.items()]
 
     rows = [
         [line.layer.name, f"{line.layer.m} x {line.layer.k} x {line.layer.n}", str(line.layer.count),
@@ -91,11 +94,15 @@ def table(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
     return columns, [*rows, ["all", "", str(sum(line.layer.count for line in lines)), f"{ideal:,}", *cells(sums)]]
 
 
-def totals(lines: Sequence[Line]) -> tuple[int, dict[str, int]]:
-    """Ideal cycles and those by predictor, of all matmuls as often as they occur."""
-    names = list(lines[0].cycles)
+def totals(lines: Sequence[Line]) -> tuple[int, dict[str, int | None]]:
+    """Ideal cycles and those by predictor, of all matmuls as often as they occur; None where one is missing."""
     ideal = sum(line.layer.count * line.ideal for line in lines)
-    return ideal, {name: sum(line.layer.count * line.cycles[name] for line in lines) for name in names}
+    sums: dict[str, int | None] = {}
+    for name in lines[0].cycles:
+        found = [(line.layer.count, line.cycles[name]) for line in lines]
+        known = [count * cycles for count, cycles in found if cycles is not None]
+        sums[name] = sum(known) if len(known) == len(found) else None
+    return ideal, sums
 
 
 def described(choice: Choice, lines: Sequence[Line]) -> dict[str, Any]:
@@ -105,6 +112,13 @@ def described(choice: Choice, lines: Sequence[Line]) -> dict[str, Any]:
     ideal, sums = totals(lines)
     return {"configuration": choice.label, "config_hash": f"{choice.config.hash:08x}", "rows": rows,
             "total": {"ideal": ideal, "cycles": sums}}  # fmt: skip
+
+
+def _cell(value: int | None, base: int | None) -> str:
+    """A number of cycles, and how far it is from `base`."""
+    if value is None:
+        return "-"
+    return f"{value:,}" + ("" if base is None else f" ({value / base - 1:+.1%})")
 
 
 def _title(name: str) -> str:
@@ -123,14 +137,22 @@ def _layers(model: str | None, tokens: int) -> tuple[str, list["Layer"]]:
     return network.name, distinct(next(network.steps(tokens)))
 
 
-def _predicted(config: Config, layers: list["Layer"], names: list[str], python: Path | None) -> Figures:
+def _predicted(
+    config: Config, layers: list["Layer"], names: list[str], python: Path | None, limit: int | None
+) -> Figures:
     """Figures of every layer by tool. Errors: ExportError."""
     from celosia.sw.export.running import Tool, run
 
     figures: Figures = {}
     for name in names:
-        with output.step(f"{TITLES[name]} on {len(layers)} matmuls"):
-            figures[name] = run(Tool(name), config, layers, python)
+        walks = Tool(name) is Tool.SCALESIM and limit is not None
+        asked = [one for one in layers if not walks or one.ideal_cycles(config) <= (limit or 0)]
+        if not asked:
+            figures[name] = [None] * len(layers)
+            continue
+        with output.step(f"{TITLES[name]} on {len(asked)} matmuls"):
+            found = dict(zip(asked, run(Tool(name), config, asked, python), strict=True))
+        figures[name] = [found.get(one) for one in layers]
     return figures
 
 
@@ -160,8 +182,10 @@ def _compared(config: Config, layers: list["Layer"], simulated: bool) -> list["R
 def _lines(config: Config, layers: list["Layer"], compared: list["Row | int"], figures: Figures) -> list[Line]:
     lines = []
     for index, (layer, row) in enumerate(zip(layers, compared, strict=True)):
-        cycles = {MODEL: row} if isinstance(row, int) else {RTL: row.measured, MODEL: row.modelled}
-        cycles |= {name: round(found[index]["cycles"]) for name, found in figures.items()}
+        cycles: dict[str, int | None] = (
+            {MODEL: row} if isinstance(row, int) else {RTL: row.measured, MODEL: row.modelled}
+        )
         details = {name: found[index] for name, found in figures.items()}
+        cycles |= {name: round(one["cycles"]) if one else None for name, one in details.items()}
         lines.append(Line(layer, layer.ideal_cycles(config), cycles, details))
     return lines

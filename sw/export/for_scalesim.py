@@ -29,8 +29,8 @@ _APART = 10_000_000
 """Elements between the addresses of operands: SCALE-Sim's own choice, and more than any operand has here."""
 
 
-def files(config: Config, layers: Sequence[Layer], unlimited: bool = False) -> dict[str, bytes]:
-    """Names and contents of all files of an export. `unlimited`: operands are always there, and nothing ever waits.
+def files(config: Config, layers: Sequence[Layer]) -> dict[str, bytes]:
+    """Names and contents of all files of an export.
 
     Errors: ExportError when a memory is smaller than SCALE-Sim can be told, or an operand larger.
     """
@@ -38,14 +38,14 @@ def files(config: Config, layers: Sequence[Layer], unlimited: bool = False) -> d
         if max(layer.m * layer.k, layer.k * layer.n, layer.m * layer.n) > _APART:
             raise ExportError(f"SCALE-Sim has room for operands of {_APART:,} elements, and {layer.name} has more")
     return {
-        CONFIG: configuration(config, unlimited).encode(),
+        CONFIG: configuration(config).encode(),
         TOPOLOGY: topology(layers).encode(),
         LAYOUT: b"Layer name,\n",
         "matmuls.json": matmuls_json(layers),
     }
 
 
-def configuration(config: Config, unlimited: bool = False) -> str:
+def configuration(config: Config) -> str:
     """The configuration file. Errors: ExportError when a memory is smaller than SCALE-Sim can be told."""
     operand, sums = config.scratchpad.kib // 2, config.accumulator.kib // _SUM_BYTES
     if not operand or not sums:
@@ -74,7 +74,7 @@ def configuration(config: Config, unlimited: bool = False) -> str:
         },
         "layout": {"IfmapCustomLayout": False, "FilterCustomLayout": False, **bank},
         "sparsity": {"SparsitySupport": False},
-        "run_presets": {"InterfaceBandwidth": "CALC" if unlimited else "USER", "UseRamulatorTrace": False},
+        "run_presets": {"InterfaceBandwidth": "USER", "UseRamulatorTrace": False},
     }
     written = configparser.ConfigParser()
     written.optionxform = str  # type: ignore[assignment,method-assign]  # names as SCALE-Sim writes them

@@ -30,7 +30,7 @@ _SCALESIM = {"cycles": "Total Cycles (incl. prefetch)", "compute": "Total Cycles
 
 def zigzag(folder: Path, results: Path) -> Figures:
     """The mapping of least latency that ZigZag finds for each layer."""
-    from zigzag.api import get_hardware_performance_zigzag  # type: ignore[import-not-found]
+    from zigzag.api import get_hardware_performance_zigzag
 
     _, _, found = get_hardware_performance_zigzag(
         workload=str(folder / "workload.yaml"),
@@ -47,7 +47,7 @@ def zigzag(folder: Path, results: Path) -> Figures:
 
 def scalesim(folder: Path, results: Path) -> Figures:
     """SCALE-Sim's report of cycles for each layer."""
-    from scalesim.scale_sim import scalesim as simulation  # type: ignore[import-not-found]
+    from scalesim.scale_sim import scalesim as simulation
 
     files = {kind: str(folder / name) for kind, name in
              (("config", "scale.cfg"), ("topology", "topology.csv"), ("layout", "layout.csv"))}  # fmt: skip

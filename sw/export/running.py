@@ -16,23 +16,15 @@ INSTALL = 'pip install "celosia[tools]"'
 
 
 class Tool(enum.StrEnum):
-    """A tool, and what of its memories is modelled."""
+    """A tool, by the name that `runner` has for it."""
 
     ZIGZAG = "zigzag"
     SCALESIM = "scalesim"
-    SCALESIM_UNLIMITED = "scalesim-unlimited"
-
-    @property
-    def program(self) -> str:
-        """Its name, as `runner` knows it."""
-        return self.partition("-")[0]
 
 
 def files(tool: Tool, config: Config, layers: Sequence[Layer]) -> dict[str, bytes]:
     """Names and contents of the files that `tool` reads. Errors: ExportError."""
-    if tool is Tool.ZIGZAG:
-        return for_zigzag.files(config, layers)
-    return for_scalesim.files(config, layers, unlimited=tool is Tool.SCALESIM_UNLIMITED)
+    return {Tool.ZIGZAG: for_zigzag, Tool.SCALESIM: for_scalesim}[tool].files(config, layers)
 
 
 def run(tool: Tool, config: Config, layers: Sequence[Layer], python: Path | None = None) -> list[dict[str, float]]:
@@ -45,7 +37,7 @@ def run(tool: Tool, config: Config, layers: Sequence[Layer], python: Path | None
         for name, data in files(tool, config, layers).items():
             (Path(folder) / name).write_bytes(data)
         # -P: modules beside the runner are not those that the tools import.
-        command = [interpreter, "-P", str(Path(runner.__file__)), tool.program, folder]
+        command = [interpreter, "-P", str(Path(runner.__file__)), tool.value, folder]
         try:
             ended = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
         except OSError as error:
@@ -53,11 +45,11 @@ def run(tool: Tool, config: Config, layers: Sequence[Layer], python: Path | None
     last = (ended.stdout.splitlines() or [""])[-1]
     if ended.returncode or not last.startswith("{"):
         why = (ended.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise ExportError(f"{tool.program} failed with status {ended.returncode}: {why}")
+        raise ExportError(f"{tool.value} failed with status {ended.returncode}: {why}")
     answer = json.loads(last)
     if "missing" in answer:
-        raise ExportError(f"{tool.program} is not installed ({answer['missing']} is missing): {INSTALL}")
+        raise ExportError(f"{tool.value} is not installed ({answer['missing']} is missing): {INSTALL}")
     found: list[dict[str, float]] = answer["layers"]
     if len(found) != len(layers):
-        raise ExportError(f"{tool.program} gave figures of {len(found)} layers instead of {len(layers)}")
+        raise ExportError(f"{tool.value} gave figures of {len(found)} layers instead of {len(layers)}")
     return found
