@@ -39,9 +39,9 @@ class scalesim:
         print("noise")
         folder = Path(top_path, "celosia")
         folder.mkdir()
-        rows = [f"{i}, {100 + int(line.split(',')[1])}, 7, 2, 1.0, 1.0, 1.0," for i, line in enumerate(self.lines)]
-        head = "LayerID, Total Cycles (incl. prefetch), Total Cycles, Stall Cycles, Overall Util %, Mapping Efficiency %"
-        (folder / "COMPUTE_REPORT.csv").write_text("\\n".join([head + ", Compute Util %,", *rows]))
+        rows = [f"{i}, {100 + int(line.split(',')[1])}, 7, 2, 1.0," for i, line in enumerate(self.lines)]
+        head = "LayerID, Total Cycles (incl. prefetch), Total Cycles, Stall Cycles, Overall Util %,"
+        (folder / "COMPUTE_REPORT.csv").write_text("\\n".join([head, *rows]))
 """
 
 
