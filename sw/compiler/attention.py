@@ -1,6 +1,7 @@
 """Attention: scores, softmax, context, head by head and block by block."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -50,19 +51,43 @@ class AttentionLowering:
 
     def build(self) -> None:
         """All heads, block by block."""
+        self.work(self.blocks)
+
+    @cached_property
+    def blocks(self) -> list[tuple[int, list[Part]]]:
+        """Head and rows of every block."""
+        t = self.builder.tiling
+        return [(head, rows) for head in range(t.heads) for rows in t.blocks(self.queries.rows)]
+
+    def work(self, blocks: Sequence[tuple[int, list[Part]]], context: bool = True) -> None:
+        """Some of the blocks; without `context` scores and softmax alone, whose weights nothing reads."""
         waiting: deque[Unit] = deque()
-        for head in range(self.builder.tiling.heads):
-            for rows in self.builder.tiling.blocks(self.queries.rows):
-                unit = self._unit(head, rows)
-                self._scores(unit)
-                if self.queries.ahead:
-                    for keys in self.keys:
-                        self._softmax(unit, keys)
-                waiting.append(unit)
-                if len(waiting) > self.queries.ahead:
-                    self._context(waiting.popleft())
+        before: list[Buffer] = []
+        for head, rows in blocks:
+            unit = self._unit(head, rows)
+            self._scores(unit, before)
+            if self.queries.apart:
+                before = list(unit.weights.values())
+            if self._eager:
+                for keys in self.keys:
+                    self._softmax(unit, keys)
+            waiting.append(unit)
+            if len(waiting) > self.queries.ahead:
+                self._finish(waiting.popleft(), context)
         for unit in waiting:
+            self._finish(unit, context)
+
+    def _finish(self, unit: Unit, context: bool) -> None:
+        if context:
             self._context(unit)
+        elif not self._eager:
+            for keys in self.keys:
+                self._softmax(unit, keys)
+
+    @property
+    def _eager(self) -> bool:
+        """The whole block's softmax comes before its context."""
+        return self.queries.ahead > 0 or self.queries.apart
 
     @cached_property
     def keys(self) -> list[Part]:
@@ -86,8 +111,8 @@ class AttentionLowering:
             {part: Buffer(Space.STATISTICS, part.rows, label) for part in rows},
         )
 
-    def _scores(self, unit: Unit) -> None:
-        """Q.K^T, a tile of keys at a time, with the rows' maxima."""
+    def _scores(self, unit: Unit, before: Sequence[Buffer]) -> None:
+        """Q.K^T, a tile of keys at a time, with the rows' maxima; not before POST has written `before`."""
         t, c, label = self.builder.tiling, self.builder.config, f"{unit.label}.scores"
         for keys in self.keys:
             for part in unit.parts:
@@ -112,6 +137,7 @@ class AttentionLowering:
                 reads = [
                     self.query.access(part, unit.column, unit.block, blocks),
                     self.key.tiles[keys.tile, unit.column].whole(),
+                    *(buffer.whole() for buffer in before if not keys.start),
                 ]
                 self.builder.add(Step(Opcode.MATMUL, fields, reads, [scores.whole(), stats.whole()], label))
 
@@ -142,7 +168,7 @@ class AttentionLowering:
 
     def _context(self, unit: Unit) -> None:
         """P.V, a tile of keys at a time; the softmax of the next one comes before, if it has not been."""
-        eager = self.queries.ahead > 0
+        eager = self._eager
         b, t, label = self.builder, self.builder.tiling, f"{unit.label}.context"
         accs = {part: b.acc(part.rows, t.head, label) for part in unit.parts}
         if not eager:
@@ -181,4 +207,6 @@ class AttentionLowering:
         }
         reads = [Access(weights, 0, k_tiles * part.rows), self.value.tiles[keys.tile, unit.column].whole()]
         reads += [acc.whole()] if keys.start else []
+        if self.queries.apart and not keys.start:
+            reads += [other.whole() for other in unit.weights.values() if other is not weights]
         return Step(Opcode.MATMUL, fields, reads, [acc.whole()], label)

@@ -4,25 +4,36 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
+import numpy.typing as npt
+
 from celosia.hw.config import Config
 from celosia.hw.isa import Opcode
-from celosia.sw.compiler.buffers import CompileError
+from celosia.sw.compiler.buffers import CompileError, Step
 from celosia.sw.compiler.builder import Builder
 from celosia.sw.compiler.codec import encode
 from celosia.sw.compiler.lower import EncoderLowering
+from celosia.sw.compiler.mapping import Fusion
 from celosia.sw.compiler.program import CONSTANTS, INPUTS, PROGRAM, SCRATCH, Program, assemble
 from celosia.sw.compiler.regions import space_sizes
 from celosia.sw.compiler.schedule import Scheduler
 from celosia.sw.compiler.sync import synchronise
 from celosia.sw.compiler.tensors import round_up
-from celosia.sw.compiler.tiling import Choice, choices
+from celosia.sw.compiler.tiling import BY_COST, Choice, choices
 from celosia.sw.model.quantised import QuantisedEncoder
 
 
 def compile_encoder(
-    config: Config, encoder: QuantisedEncoder, tokens: int, length: int | None = None, causal: bool = False
+    config: Config,
+    encoder: QuantisedEncoder,
+    tokens: int,
+    length: int | None = None,
+    causal: bool = False,
+    fusion: Fusion = BY_COST,
 ) -> Program:
     """A program for sequences of `tokens` rows; rows from `length` on are padding; `causal` masks later positions.
+
+    `fusion`: what must be fused, and what must not; results are the same.
 
     Input `x`: int16 embedding sums at `encoder.scale_in`. Output `y`: int16 at `encoder.scale_out`.
     Errors: CompileError, in one line, when it does not fit or the configuration lacks something.
@@ -37,7 +48,7 @@ def compile_encoder(
     if not 1 <= length <= tokens:
         raise CompileError(f"length must be from 1 to {tokens}, not {length}")
     errors = []
-    for choice in choices(config, tokens, encoder.hidden, encoder.heads, encoder.ffn):
+    for choice in choices(config, tokens, encoder.hidden, encoder.heads, encoder.ffn, fusion):
         try:
             with _without_collection():
                 return _compile(config, encoder, choice, length, causal)
@@ -69,26 +80,33 @@ def _compile(config: Config, encoder: QuantisedEncoder, choice: Choice, length: 
         tile.loaded = True
     for tile in result.tiles.values():
         tile.output = True
-    scheduler = Scheduler(config, builder.steps)
+    program = link(config, builder.steps, builder.constants.image(), end)
+    shape = (choice.tiling.tokens, encoder.hidden)
+    program.inputs, program.outputs = {"x": source.image(shape)}, {"y": result.image(shape)}
+    program.macs = encoder_macs(encoder, choice.tiling.tokens)
+    return program
+
+
+def link(config: Config, steps: list[Step], constants: npt.NDArray[np.uint8], inputs: int) -> Program:
+    """A program of steps. `inputs`: bytes of the window of inputs and outputs, which are for the caller to describe.
+
+    Errors: CompileError when a step's buffers do not fit together.
+    """
+    scheduler = Scheduler(config, steps)
     ops = scheduler.run()
     synchronise(ops, space_sizes(config, scheduler.scratch_bytes))
     code = assemble(config, [encode(op.opcode, op.wait, op.signal, **op.fields) for op in ops] + [encode(Opcode.END)])
-    constants = builder.constants.image()
     sizes = {
         PROGRAM: round_up(len(code), config.bus.bytes),  # instructions are fetched in whole beats
         CONSTANTS: len(constants),
-        INPUTS: end,
+        INPUTS: inputs,
         SCRATCH: scheduler.scratch_bytes,
     }
-    shape = (choice.tiling.tokens, encoder.hidden)
     return Program(
         config=config,
         code=code,
         constants=constants,
         sizes=tuple(sizes[window] for window in sorted(sizes)),
-        inputs={"x": source.image(shape)},
-        outputs={"y": result.image(shape)},
-        macs=encoder_macs(encoder, choice.tiling.tokens),
         labels=[*(op.label for op in ops), ""],
     )
 

@@ -145,14 +145,16 @@ class Costs:
         t, c, rows, ahead = self.tiling, self.config, queries.rows, queries.ahead
         scores, lanes = rows * t.keys, self.config.post.lanes
         # Without a block ahead, the weights of two tiles of keys are in use at a time.
-        weights = (ahead + 1) * scores if ahead else 2 * rows * t.key_rows
+        weights = (ahead + 1) * scores if ahead or queries.apart else 2 * rows * t.key_rows
         if (ahead + 1) * (scores + rows * t.head) > self.acc or (ahead + 1) * rows > c.accumulator.stat_rows:
             return None
         if 2 * weights > self.config.scratchpad_words * c.word_bytes:
             return None
         blocks, operands = _Blocks.of(t, rows), t.keys * t.head
         softmax = POST_LATENCY + SOFTMAX_ROW_CYCLES * rows + scores / lanes
-        if ahead:
+        if queries.apart:
+            wait = softmax + POST_LATENCY + rows * t.head / lanes
+        elif ahead:
             wait = max(0.0, softmax - ahead * self._array(rows, operands) / blocks.count)
         else:
             wait = POST_LATENCY + rows * t.key_rows / lanes

@@ -1,6 +1,6 @@
 """How an encoder's tensors are cut into tiles, and in which blocks its parts work through them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from celosia.sw.compiler.tensors import Part, parts, round_up, spans
 
@@ -27,10 +27,12 @@ class Queries:
 
     `ahead`: blocks whose scores are computed before the context of the first of them, so that its softmax has time.
     With none, softmax and context take turns, a tile of keys at a time.
+    `apart`: scores, softmax and context of a block come one after the other, each when the one before is complete.
     """
 
     rows: int
     ahead: int = 0
+    apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,25 @@ class Mapping:
     ffn1: Blocking | None
     ffn2: Blocking
     norm: int
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """What a mapping must fuse (True), must not (False), or may where it is cheaper (None).
+
+    `softmax`: with Q x K and P x V. Scores never leave the accumulator, and their maxima are gathered on the way in:
+    where it is not fused, the array waits for the softmax of each block (`Queries.apart`). `attention_output`, `ffn2`:
+    the linear part with the LayerNorm behind it.
+    """
+
+    softmax: bool | None = None
+    attention_output: bool | None = None
+    ffn2: bool | None = None
+
+    def __str__(self) -> str:
+        said = {True: "must be fused", False: "must not be fused"}
+        asked = {one.name: getattr(self, one.name) for one in fields(self)}
+        return ", ".join(f"{name} {said[value]}" for name, value in asked.items() if value is not None)
 
 
 @dataclass(frozen=True)

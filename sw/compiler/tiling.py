@@ -14,7 +14,7 @@ from celosia.hw.config import Config
 from celosia.hw.numerics import ACC_BITS
 from celosia.sw.compiler.buffers import CompileError
 from celosia.sw.compiler.cost import Cost, Costs
-from celosia.sw.compiler.mapping import Blocking, Mapping, Queries, Tiling
+from celosia.sw.compiler.mapping import Blocking, Fusion, Mapping, Queries, Tiling
 from celosia.sw.compiler.sizes import side as side_of
 from celosia.sw.compiler.tensors import round_up
 
@@ -30,6 +30,8 @@ _MOST_AHEAD = 16
 """Blocks of attention under way, at most."""
 _CERTAIN = 0.99
 """Share of the cycles that what is not fused must save: costs are not known better, and it needs more transfers."""
+BY_COST = Fusion()
+"""Whatever is cheaper."""
 T = TypeVar("T")
 
 
@@ -47,8 +49,8 @@ def choose(config: Config, tokens: int, hidden: int, heads: int, ffn: int) -> Ti
     return choices(config, tokens, hidden, heads, ffn)[0].tiling
 
 
-def choices(config: Config, tokens: int, hidden: int, heads: int, ffn: int) -> list[Choice]:
-    """The cheapest choice for each height of tiles, the cheapest of them first; at least one.
+def choices(config: Config, tokens: int, hidden: int, heads: int, ffn: int, fusion: Fusion = BY_COST) -> list[Choice]:
+    """The cheapest choice that keeps to `fusion` for each height of tiles, the cheapest of them first; at least one.
 
     Costs know how much room there is, not whether it is in one piece. So others follow, in the same order, that leave a
     quarter of the accumulator free. Errors: CompileError that says what would fit.
@@ -57,20 +59,24 @@ def choices(config: Config, tokens: int, hidden: int, heads: int, ffn: int) -> l
         raise CompileError(f"a sequence must have at least 1 token, not {tokens}")
     shape = (tokens, hidden, heads, ffn)
     _check_widths(config, *shape)
-    found = [*_mapped(config, 0, *shape), *_mapped(config, 0.25, *shape)]
+    found = [*_mapped(config, 0, *shape, fusion), *_mapped(config, 0.25, *shape, fusion)]
     if not found:
+        if fusion != BY_COST and _mapped(config, 0, *shape):
+            raise CompileError(f"no mapping of {tokens} tokens is such that {fusion}; left open, one is found")
         raise CompileError(_what_would_fit(config, *shape))
     return found
 
 
-def _mapped(config: Config, spare: float, tokens: int, hidden: int, heads: int, ffn: int) -> list[Choice]:
+def _mapped(
+    config: Config, spare: float, tokens: int, hidden: int, heads: int, ffn: int, fusion: Fusion = BY_COST
+) -> list[Choice]:
     """The choice for each height of tiles that has room, the cheapest of them first. `spare`: see `map_layer`."""
     side = side_of(config)
     # The tallest ones where an int16 tile takes at most a sixteenth of the scratchpad; all of the same height.
     tallest = [sides for sides in _TILE_HEIGHTS if sides < 4 or 32 * sides * _TILE_WIDTH * side**2 <= _on_chip(config)]
     heights = dict.fromkeys(-(-tokens // -(-tokens // (sides * side))) for sides in tallest)
     tilings = [cut(config, rows, tokens, hidden, heads, ffn) for rows in heights]
-    mapped = [map_layer(config, tiling, spare) for tiling in tilings]
+    mapped = [map_layer(config, tiling, spare, fusion) for tiling in tilings]
     return sorted((one for one in mapped if one is not None), key=lambda choice: choice.cycles)
 
 
@@ -98,17 +104,17 @@ def cut(config: Config, rows: int, tokens: int, hidden: int, heads: int, ffn: in
     )
 
 
-def map_layer(config: Config, tiling: Tiling, spare: float = 0) -> Choice | None:
+def map_layer(config: Config, tiling: Tiling, spare: float = 0, fusion: Fusion = BY_COST) -> Choice | None:
     """The cheapest blocks for given tiles; None when a part of the layer has no room.
 
     `spare`: share of the accumulator to leave free.
     """
-    t, mapper = tiling, _Mapper(Costs(config, tiling, spare), config.bus.bytes)
+    t, mapper = tiling, _Mapper(Costs(config, tiling, spare), config.bus.bytes, fusion)
     attention, norm = mapper.attention(), mapper.norm()
     projection = mapper.projection()
     if norm is None or attention is None or projection is None:
         return None
-    output = mapper.to_norm(mapper.costs.attention_output, norm.cycles)
+    output = mapper.to_norm(mapper.costs.attention_output, norm.cycles, fusion.attention_output)
     ffn = mapper.feed_forward(norm.cycles)
     if output is None or ffn is None:
         return None
@@ -130,6 +136,7 @@ class _Mapper:
 
     costs: Costs
     bus: int
+    fusion: Fusion
 
     def _cheapest(self, candidates: Iterable[tuple[T, Cost | None]]) -> _Found[T] | None:
         """Of those that take equally long the one that reads least, of those the first."""
@@ -161,6 +168,9 @@ class _Mapper:
 
     def attention(self) -> _Found[Queries] | None:
         """Blocks of attention."""
+        if self.fusion.softmax is False:
+            apart = (Queries(rows, apart=True) for rows in self._heights)
+            return self._cheapest((one, self.costs.attention(one)) for one in apart)
         candidates = (Queries(rows, ahead) for rows in self._heights for ahead in range(_MOST_AHEAD + 1))
         return self._cheapest((one, self.costs.attention(one)) for one in candidates)
 
@@ -175,12 +185,17 @@ class _Mapper:
         blockings = self._blockings(t.ffn, t.channels)
         return self._cheapest((one, self.costs.ffn1(one)) for one in blockings)
 
-    def to_norm(self, cost: Callable[[Blocking], Cost | None], norm: float) -> _Found[Blocking] | None:
-        """A linear part and LayerNorm behind it, which takes `norm` cycles where it is not fused."""
+    def to_norm(
+        self, cost: Callable[[Blocking], Cost | None], norm: float, fuse: bool | None
+    ) -> _Found[Blocking] | None:
+        """A linear part and LayerNorm behind it, which takes `norm` cycles where it is not fused.
+
+        `fuse`: whether it must be, or must not be, fused.
+        """
         t = self.costs.tiling
         blockings = list(self._blockings(t.hidden, t.channels))
-        fused = self._cheapest((one, cost(one)) for one in blockings if one.outputs == t.hidden)
-        split = self._cheapest((one, cost(one)) for one in blockings if one.outputs < t.hidden)
+        fused = self._cheapest((one, cost(one)) for one in blockings if one.outputs == t.hidden and fuse is not False)
+        split = self._cheapest((one, cost(one)) for one in blockings if one.outputs < t.hidden and fuse is not True)
         if split is None or (fused is not None and fused.cycles * _CERTAIN <= split.cycles + norm):
             return fused
         return _Found(split.what, split.cycles + norm)
@@ -188,8 +203,9 @@ class _Mapper:
     def feed_forward(self, norm: float) -> _Found[tuple[Blocking | None, Blocking]] | None:
         """Both linear parts by turns, or one after the other."""
         t, costs = self.costs.tiling, self.costs
-        turns = self._cheapest((rows, costs.feed_forward(rows)) for rows in self._heights)
-        first, second = self.ffn1(), self.to_norm(costs.ffn2, norm)
+        fuse = self.fusion.ffn2
+        turns = self._cheapest((rows, costs.feed_forward(rows)) for rows in self._heights if fuse is not False)
+        first, second = self.ffn1(), self.to_norm(costs.ffn2, norm, fuse)
         if first is not None and second is not None:
             cycles = first.cycles + second.cycles
             if turns is None or cycles < turns.cycles * _CERTAIN:

@@ -11,14 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from celosia.hw.config import Config
-from celosia.hw.isa import Opcode
 from celosia.sw.compiler.buffers import CompileError
-from celosia.sw.compiler.codec import encode
-from celosia.sw.compiler.program import CONSTANTS, INPUTS, PROGRAM, SCRATCH, Program, assemble
-from celosia.sw.compiler.regions import space_sizes
-from celosia.sw.compiler.schedule import Scheduler
+from celosia.sw.compiler.compile import link
+from celosia.sw.compiler.program import CONSTANTS, INPUTS, Program
 from celosia.sw.compiler.sizes import side
-from celosia.sw.compiler.sync import synchronise
 from celosia.sw.compiler.tensors import round_up
 from celosia.sw.performance.draft import Draft
 
@@ -95,24 +91,9 @@ def compile_operation(config: Config, operation: Operation) -> Program:
     """A program that does `operation` once. Errors: CompileError, in one line, when it does not fit."""
     draft = Draft(config)
     operation.draft(draft)
-    scheduler = Scheduler(config, draft.steps)
-    ops = scheduler.run()
-    synchronise(ops, space_sizes(config, scheduler.scratch_bytes))
-    code = assemble(config, [encode(op.opcode, op.wait, op.signal, **op.fields) for op in ops] + [encode(Opcode.END)])
-    sizes = {
-        PROGRAM: round_up(len(code), config.bus.bytes),
-        CONSTANTS: draft.sizes[CONSTANTS],
-        INPUTS: draft.sizes[INPUTS],
-        SCRATCH: scheduler.scratch_bytes,
-    }
-    return Program(
-        config=config,
-        code=code,
-        constants=np.zeros(sizes[CONSTANTS], np.uint8),
-        sizes=tuple(sizes[window] for window in sorted(sizes)),
-        macs=operation.macs,
-        labels=[*(op.label for op in ops), ""],
-    )
+    program = link(config, draft.steps, np.zeros(draft.sizes[CONSTANTS], np.uint8), draft.sizes[INPUTS])
+    program.macs = operation.macs
+    return program
 
 
 def random_operations(config: Config, rng: random.Random) -> Iterator[tuple[Operation, Program]]:
