@@ -7,7 +7,7 @@ import typer
 
 from celosia.sw.cli import output
 from celosia.sw.cli.errors import CliError
-from celosia.sw.cli.options import ConfigOption, JsonOption, PresetOption, SetOption, resolve
+from celosia.sw.cli.options import ConfigOption, JsonOption, PresetOption, SetOption, pick, resolve
 from celosia.sw.cli.subject import (
     DecoderOption,
     FfnOption,
@@ -141,16 +141,20 @@ def document(
         Path | None,
         typer.Option("-o", "--output", metavar="FILE.md", help="Write it there, with its figures beside it."),
     ] = None,
+    page: Annotated[
+        str, typer.Option("--page", help="analysis: all reproduced tables; fusion: what fusing saves, and the ladder.")
+    ] = "analysis",
 ) -> None:
-    """Print the page of all reproduced tables, in Markdown: docs/analysis.md."""
-    from celosia.sw.cli import analysis_page
+    """Print a page of reproduced tables, in Markdown: docs/analysis.md or docs/fusion.md."""
+    from celosia.sw.cli import analysis_page, fusion_page
 
-    text = analysis_page.page()
+    pages = {"analysis": (analysis_page.page, analysis_page.figures), "fusion": (fusion_page.page, dict[str, str])}
+    write, draw = pages[pick("page", page, pages)]
     if file is None:
-        print(text, end="")
+        print(write(), end="")
         return
-    _check_file(file, "analysis.md")
-    drawn = analysis_page.figures()
+    _check_file(file, f"{page}.md")
+    text, drawn = write(), draw()
     output.write_file(file, text)
     for name, figure in drawn.items():
         output.write_file(file.parent / name, figure)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from celosia.sw.cli import analysis, curves, mapping, output, plugins, tools
+from celosia.sw.cli import analysis, curves, fusing, mapping, output, plugins, tools
 from celosia.sw.cli.errors import FAILED, CliError
 from celosia.sw.cli.options import DEFAULT_PRESET, JsonOption, pick
 
@@ -139,3 +139,5 @@ app.command("roofline")(analysis.roofline)
 app.command("latency")(analysis.latency)
 app.command("document")(analysis.document)
 app.command("tools")(tools.tools)
+app.command("fusion")(fusing.fusion)
+app.command("ladder")(fusing.ladder)

@@ -33,9 +33,13 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     from celosia.sw.export.layers import ExportError
     from celosia.sw.mapper.operators import MapperError
     from celosia.sw.model.errors import ModelError
+    from celosia.sw.performance.host import HostError
     from celosia.sw.runtime.device import DeviceError
 
-    bad = (AnalysisError, CodecError, CompileError, ConfigError, ExportError, MapperError, ModelError, ProgramError)
+    bad = (
+        *(AnalysisError, CodecError, CompileError, ConfigError, ExportError),
+        *(HostError, MapperError, ModelError, ProgramError),
+    )
     if isinstance(error, bad):
         return " ".join(str(error).split("\n")), BAD_INPUT
     if isinstance(error, DeviceError):

@@ -122,6 +122,12 @@ def map_layer(config: Config, tiling: Tiling, spare: float = 0, fusion: Fusion =
     return Choice(t, mapping, sum(found.cycles for found in (attention, projection, output, ffn)))
 
 
+def map_linear(config: Config, tiling: Tiling) -> Blocking | None:
+    """The cheapest blocks for `hidden` inputs and `ffn` outputs by themselves; None when none has room."""
+    found = _Mapper(Costs(config, tiling), config.bus.bytes, BY_COST).ffn1()
+    return None if found is None else found.what
+
+
 @dataclass(frozen=True)
 class _Found(Generic[T]):
     """The cheapest candidate for a part of a layer."""

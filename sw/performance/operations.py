@@ -15,7 +15,6 @@ from celosia.sw.compiler.buffers import CompileError
 from celosia.sw.compiler.compile import link
 from celosia.sw.compiler.program import CONSTANTS, INPUTS, Program
 from celosia.sw.compiler.sizes import side
-from celosia.sw.compiler.tensors import round_up
 from celosia.sw.performance.draft import Draft
 
 MOST_MACS = 2_000_000

@@ -1,0 +1,143 @@
+"""`celosia analyze fusion` and `ladder`: what fusing saves, and how far it is from the survey's baseline."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from celosia.sw.cli import output, plugins
+from celosia.sw.cli.errors import CliError
+from celosia.sw.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    from celosia.sw.compiler.program import Program
+    from celosia.sw.performance.fusion import Effect
+    from celosia.sw.performance.ladder import Step
+    from celosia.sw.performance.sections import Meter
+
+FUSION = [
+    "pair", ">accumulator", ">tokens", ">pair, not fused", ">fused", ">change", "part", ">not fused", ">fused",
+    ">change", "by cost", "printed",
+]  # fmt: skip
+LADDER = ["step", "preset", ">on the accelerator", ">on the host", ">cycles", ">step", ">in total"]
+
+
+def fusion(
+    tokens: Annotated[
+        list[int] | None, typer.Option("--tokens", help="Length; may be repeated.  [default: 512 and 4096]")
+    ] = None,
+    accumulator: Annotated[
+        list[int] | None, typer.Option("--accumulator", help="KiB; may be repeated.  [default: 128 and 256]")
+    ] = None,
+    pair: Annotated[
+        list[str] | None,
+        typer.Option("--pair", help="softmax, attention_output or ffn2; may be repeated.  [default: all]"),
+    ] = None,
+    rtl: Annotated[bool, typer.Option("--rtl", help="Measure on the generated Verilog, instead of the model.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Say what it saves to fuse softmax and LayerNorm with the matmuls before them, on a BERT-Base layer."""
+    from celosia.hw.presets import PRESETS
+    from celosia.sw.cli.options import pick
+    from celosia.sw.performance import fusion as study
+
+    config = PRESETS["transformer"]
+    known = {one.field: one for one in study.PAIRS}
+    pairs = tuple(known[pick("pair", name, known)] for name in pair or known)
+    found = []
+    for kib in accumulator or study.ACCUMULATORS:
+        with output.step(f"accumulator of {kib} KiB"):
+            found += study.study(config, kib, tuple(tokens or study.LENGTHS), meter(rtl), pairs)
+    if json:
+        output.print_json({"measured": rtl, "rows": [described(one) for one in found]})
+        return
+    title = f"a BERT-Base layer on transformer, cycles {'measured' if rtl else 'modelled'}"
+    output.print_tables(output.make_table(title, FUSION, effects(found)))
+
+
+def ladder(
+    tokens: Annotated[int, typer.Option("--tokens", help="Length.")] = 512,
+    host: Annotated[
+        Path | None,
+        typer.Option("--host", metavar="FILE.toml", help="Another model of the host."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Say how much faster than the survey's baseline each step is, on a BERT-Base layer, by model."""
+    from celosia.sw.performance import host as hosts
+    from celosia.sw.performance.ladder import PRINTED_SPEEDUP
+    from celosia.sw.performance.ladder import ladder as climb
+
+    model = hosts.load(host)
+    if tokens < 1:
+        raise CliError(f"tokens must be at least 1, not {tokens}")
+    with output.step(f"a BERT-Base layer of {tokens} tokens"):
+        found = climb(model, tokens)
+    if json:
+        rows = [
+            {"step": one.name, "preset": one.config, "accelerator": one.accelerator, "host": one.host,
+             "cycles": one.cycles, "speedup": found[0].cycles / one.cycles}
+            for one in found
+        ]  # fmt: skip
+        output.print_json({"tokens": tokens, "host": model.name, "printed_speedup": PRINTED_SPEEDUP, "rows": rows})
+        return
+    title = f"a BERT-Base layer, {tokens} tokens; host: {model.name}; the survey prints {PRINTED_SPEEDUP}x in total"
+    output.print_tables(output.make_table(title, LADDER, rungs(found)))
+
+
+def meter(rtl: bool) -> "Meter":
+    """Cycles by the RTL device, or by the model."""
+    if not rtl:
+        from celosia.sw.performance.sections import modelled
+
+        return modelled
+    return _measured
+
+
+def _measured(program: "Program") -> int:
+    """Cycles on the RTL device. Errors: CliError when it cannot be built."""
+    import numpy as np
+
+    from celosia.sw.runtime.driver import Driver
+
+    make, tool_error = plugins.load("rtl"), plugins.load("tool error")
+    try:
+        device = make(program.config, latency=20)
+    except tool_error as error:
+        raise CliError(str(error)) from None
+    driver = Driver(device, program)
+    driver.run(**{name: np.zeros(image.shape, image.dtype) for name, image in program.inputs.items()})
+    return int(driver.counters().cycles)
+
+
+def effects(found: Sequence["Effect"]) -> list[list[str]]:
+    """Cells of FUSION."""
+    return [
+        [one.pair.name, f"{one.accumulator} KiB", str(one.tokens), f"{one.pair_apart:,}", f"{one.pair_fused:,}",
+         f"{one.pair_change:+.1%}", one.pair.part, f"{one.part_apart:,}", f"{one.part_fused:,}",
+         f"{one.part_change:+.1%}", "fused" if one.chosen else "not fused",
+         one.pair.printed.get((one.accumulator, one.tokens), "-")]
+        for one in found
+    ]  # fmt: skip
+
+
+def described(one: "Effect") -> dict[str, Any]:
+    """A row of --json."""
+    return {
+        "pair": one.pair.field, "accumulator_kib": one.accumulator, "tokens": one.tokens,
+        "pair_not_fused": one.pair_apart, "pair_fused": one.pair_fused, "pair_change": one.pair_change,
+        "part": one.pair.part, "part_not_fused": one.part_apart, "part_fused": one.part_fused,
+        "part_change": one.part_change, "fused_by_cost": one.chosen,
+        "printed": one.pair.printed.get((one.accumulator, one.tokens)),
+    }  # fmt: skip
+
+
+def rungs(found: Sequence["Step"]) -> list[list[str]]:
+    """Cells of LADDER."""
+    before = [found[0], *found]
+    return [
+        [one.name, one.config, f"{one.accelerator:,}", f"{one.host:,}" if one.host else "-", f"{one.cycles:,}",
+         f"{last.cycles / one.cycles:.2f}x", f"{found[0].cycles / one.cycles:.1f}x"]
+        for last, one in zip(before, found, strict=False)
+    ]  # fmt: skip
