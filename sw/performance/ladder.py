@@ -53,14 +53,14 @@ def matmul_cycles(config: Config, shape: Geometry, tokens: int, meter: Meter = m
     host moves is in its own model. Errors: CompileError when one does not fit.
     """
     head = shape.hidden // shape.heads
-    counts = {
-        (shape.hidden, shape.hidden): 4,
-        (head, tokens): shape.heads,
-        (tokens, head): shape.heads,
-        (shape.hidden, shape.ffn): 1,
-        (shape.ffn, shape.hidden): 1,
-    }
-    return sum(count * _matmul(config, tokens, *sizes, meter) for sizes, count in counts.items())
+    counted = [
+        (4, shape.hidden, shape.hidden),
+        (shape.heads, head, tokens),
+        (shape.heads, tokens, head),
+        (1, shape.hidden, shape.ffn),
+        (1, shape.ffn, shape.hidden),
+    ]
+    return sum(count * _matmul(config, tokens, inputs, outputs, meter) for count, inputs, outputs in counted)
 
 
 def _matmul(config: Config, tokens: int, inputs: int, outputs: int, meter: Meter) -> int:
