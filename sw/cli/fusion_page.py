@@ -3,71 +3,76 @@
 import textwrap
 from collections.abc import Sequence
 
+from celosia.hw.config import override
 from celosia.hw.presets import PRESETS
 from celosia.sw.cli import fusing
 from celosia.sw.cli.output import markdown_table
 from celosia.sw.performance.fusion import ACCUMULATORS, BERT_BASE, LENGTHS, Effect, study
 from celosia.sw.performance.host import PRINTED_SHARE, PRINTED_UTILISATION, Host, elements, load, moved_bytes
-from celosia.sw.performance.ladder import PRINTED_SPEEDUP, Step, ladder
+from celosia.sw.performance.ladder import PRINTED_SPEEDUP, Step, ladder, matmul_cycles
 
 LADDER_TOKENS = 512
+NARROW_BUS = 4
+"""Bytes a cycle; the survey's figures of rebalancing are those of about so many."""
 
-_HEAD = """Written by `celosia analyze document --page fusion -o docs/fusion.md`; do not edit. The survey is "Full Stack
-    Optimization of Transformer Inference: a Survey" (arXiv 2302.14017). Cycles are those of the performance model, for
-    a BERT-Base layer on the preset `transformer` with the accumulator given."""
+_HEAD = """Written by `celosia analyze document --page fusion -o docs/fusion.md`; do not edit. The survey is "Full
+    Stack Optimization of Transformer Inference: a Survey" (arXiv 2302.14017). Cycles are those of the performance
+    model, for a BERT-Base layer on the preset `transformer` with the accumulator given."""
 
-_CHOICE = """What is fused is part of the mapping, which the compiler chooses by cost. `compile_encoder(..., fusion=Fusion(
-    softmax=False, attention_output=False, ffn2=False))` asks for something else; results are the same to the bit."""
+_CHOICE = """What is fused is part of the mapping, which the compiler chooses by cost. `compile_encoder(...,
+    fusion=Fusion(softmax=False, attention_output=False, ffn2=False))` asks for something else; results are the same
+    to the bit."""
 
 _PAIRS = [
     ("Q x K with softmax", """Scores cannot leave the accumulator: STORE reads the scratchpad, POST writes 8 or 16
-        bits, and scores have 32. So there is no softmax as a pass over memory here. Not fused, the array waits for the
-        softmax of each block, and POST for its scores; fused, other matmuls go on meanwhile."""),
-    ("W_out, W_2 with LayerNorm", """Fused, a block has all outputs of its rows, and LayerNorm works on the accumulator.
-        Not fused, blocks are as wide and tall as is best for the matmul alone, the sums with the residual go to the
-        scratchpad as int16, and LayerNorm is a pass of its own."""),
+        bits, and scores have 32. So there is no softmax as a pass over memory here. Not fused, the array waits for
+        the softmax of each block, and POST for its scores; fused, other matmuls go on meanwhile."""),
+    ("W_out, W_2 with LayerNorm", """Fused, a block has all outputs of its rows, and LayerNorm works on the
+        accumulator. Not fused, blocks are as wide and tall as is best for the matmul alone, the sums with the
+        residual go to the scratchpad as int16, and LayerNorm is a pass of its own."""),
 ]  # fmt: skip
 
-_TABLE = """`celosia analyze fusion`. The change is by fusing; *pair* are the two operations by themselves, from operands in
-    memory to results there, of Q x K and softmax without P x V; *part* is the whole MHA or FFN, its operations one after
-    the other, with everything else as by cost. Where W_2 is fused, both halves of the FFN may take turns. *By cost* is
-    what the compiler takes by itself. *Printed* is the survey's figure for its hardware; its figures of MHA are for all
-    that is fused in it. Blocks are all alike: up to {least} rows and twice as many are replayed, and the rest is counted
-    from the difference."""
+_TABLE = """`celosia analyze fusion`. The change is by fusing; *pair* are the two operations by themselves, from
+    operands in memory to results there, of Q x K and softmax without P x V; *part* is the whole MHA or FFN, its
+    operations one after the other, with everything else as by cost. Where W_2 is fused, both halves of the FFN may
+    take turns. *By cost* is what the compiler takes by itself. *Printed* is the survey's figure for its hardware; its
+    figures of MHA are for all that is fused in it. Blocks are all alike: up to {least} rows and twice as many are
+    replayed, and the rest is counted from the difference."""
 
 _CHANGED = [
-    """**Softmax is small here, and hidden.** The survey finds 78 % of the pair's time in softmax. Here it is {share:.0%}
-        at {kib} KiB and 512 tokens when nothing is hidden: row maxima are gathered while scores enter the accumulator,
-        EXP reads each score once, and the division is left to the requantisation behind P x V. Fusing changes the pair
-        by {softmax}; MHA by {mha}, where the survey prints -23 % to -52 %.""",
-    """**W_out with LayerNorm: fusing pays at both sizes of the accumulator.** The survey prints +83 % at 128 KiB, since
-        only few rows of all outputs fit and weights are loaded again for each. Here the pair changes by {output}. Sums
-        and sums of squares are gathered by the residual add, on the way through POST, so that a row waits for its last
-        channels alone; a bus of {bus} bytes a cycle loads the weights of a block of 32 rows faster than the array uses
-        them; and not fused, sums go to the scratchpad and mostly on to memory, and come back.""",
+    """**Softmax is small here, and hidden.** The survey finds 78 % of the pair's time in softmax. Here it is
+        {share:.0%} at {kib} KiB and 512 tokens when nothing is hidden: row maxima are gathered while scores enter the
+        accumulator, EXP reads each score once, and the division is left to the requantisation behind P x V. Fusing
+        changes the pair by {softmax}; MHA by {mha}, where the survey prints -23 % to -52 %.""",
+    """**W_out with LayerNorm: fusing pays at both sizes of the accumulator.** The survey prints +83 % at 128 KiB and
+        -4 % at 256 KiB. Here the pair changes by {output}. Sums and sums of squares are gathered by the residual add,
+        on the way through POST, so that a row waits for its last channels alone; a bus of {bus} bytes a cycle loads
+        the weights of a block of 32 rows faster than the array uses them; and not fused, sums go to the scratchpad
+        and mostly on to memory, and come back.""",
     """**W_2 with LayerNorm:** the survey prints +27 % at both lengths. Here the pair changes by {ffn}, and the FFN by
         {whole}.""",
-    """**So the choice is the other way round.** The survey fuses where the accumulator allows it. Here, of the {count}
-        cases above, the compiler fuses {chosen} by itself.""",
+    """**So what is best does not depend on the case.** Of the {count} cases above, the compiler fuses {chosen} by
+        itself.""",
 ]
 
 _LADDER = """`celosia analyze ladder`. The first two steps leave to a host all that is not a matmul: the accelerator
-    computes the matmuls one by one, the host does the rest in between, and nothing overlaps. All accelerator cycles are
-    those of the performance model; operands and results of the baseline's matmuls travel as int8, since ours has no
-    int32 results to store. The last steps are sections of our layer, one after the other: with the nonlinear units and
-    nothing fused, then as the compiler maps it. (The steps are `celosia.sw.performance.ladder.ladder`.)"""
+    computes the matmuls one by one, the host does the rest in between, and nothing overlaps. All accelerator cycles
+    are those of the performance model; operands and results of the baseline's matmuls travel as int8, since ours has
+    no int32 results to store. The last steps are sections of our layer, one after the other: with the nonlinear units
+    and nothing fused, then as the compiler maps it. (The steps are `celosia.sw.performance.ladder.ladder`.)"""
 
 _PRINTED = """The survey prints {printed}x for rebalanced memories and nonlinear units together; ours is {units:.1f}x
-    without and {total:.1f}x with a fused mapping. Its own figures do not quite agree: with {share:.0%} of the time outside
-    matmuls that use {utilisation:.0%} of the array, an array that never waits would be {most:.1f}x as fast as the
-    baseline. (96.5 %, which still rounds to 96 %, would allow {rounded:.1f}x.) Rebalancing is worth {balance:+.1%} of the
-    accelerator's cycles here, where the survey prints -36 % of the matmuls': the bus carries {bus} bytes a cycle, so
-    loading weights again costs nothing."""
+    without and {total:.1f}x with a fused mapping. Its own figures do not quite agree: with {share:.0%} of the time
+    outside matmuls that use {utilisation:.0%} of the array, an array that never waits would be {most:.1f}x as fast as
+    the baseline. (96.5 %, which still rounds to 96 %, would allow {rounded:.1f}x.) Rebalancing is worth
+    {balance:+.1%} of the accelerator's cycles here, where the survey prints -36 % of the matmuls': the bus carries
+    {bus} bytes a cycle, so loading weights again costs nothing. With a bus of {narrow} bytes it is worth {narrowed:+.1%}
+    of the matmuls' cycles, in mappings that are made for such a bus."""
 
-_HOST = """The survey prints no cycles of its host. The model (`sw/performance/host.toml`, or `--host FILE`) counts cycles
-    of an in-order scalar core; one factor, {scale:g}, brings the sum to the printed {share:.0%} beside matmuls of
-    {utilisation:.0%} utilisation, at 512 tokens. So the first two totals hold what the survey prints, and the speed-up is
-    no independent confirmation of it; the accelerator's cycles are ours."""
+_HOST = """The survey prints no cycles of its host. The model (`sw/performance/host.toml`, or `--host FILE`) counts
+    cycles of an in-order scalar core; one factor, {scale:g}, brings the sum to the printed {share:.0%} beside matmuls
+    of {utilisation:.0%} utilisation, at 512 tokens. So the first two totals hold what the survey prints, and the
+    speed-up is no independent confirmation of it; the accelerator's cycles are ours."""
 
 
 def page() -> str:
@@ -145,6 +150,10 @@ def _ladder(host: Host) -> list[str]:
 
 def _totals(steps: Sequence[Step]) -> dict[str, object]:
     baseline, rebalanced, units, fused = steps
+    narrow = {
+        preset: matmul_cycles(override(PRESETS[preset], [f"bus.bytes={NARROW_BUS}"]), BERT_BASE, LADDER_TOKENS)
+        for preset in ("gemmini", "transformer")
+    }
     return {
         "printed": PRINTED_SPEEDUP,
         "units": baseline.cycles / units.cycles,
@@ -154,5 +163,7 @@ def _totals(steps: Sequence[Step]) -> dict[str, object]:
         "most": 1 / ((1 - PRINTED_SHARE) * PRINTED_UTILISATION),
         "rounded": 1 / (0.035 * PRINTED_UTILISATION),
         "balance": rebalanced.accelerator / baseline.accelerator - 1,
+        "narrow": NARROW_BUS,
+        "narrowed": narrow["transformer"] / narrow["gemmini"] - 1,
         "bus": PRESETS["transformer"].bus.bytes,
     }
