@@ -108,10 +108,8 @@ def test_readme_commands_parse(capsys: pytest.CaptureFixture[str]):
     """Every celosia command of the README names a verb and options that there are."""
     from celosia.sw.cli.main import app
 
-    names = (
-        "README.md",
-        *(f"docs/{name}.md" for name in ("results", "synthesis", "analysis", "hdp", "mapping", "tools")),
-    )
+    documents = ("results", "synthesis", "analysis", "fusion", "hdp", "mapping", "tools")
+    names = ("README.md", *(f"docs/{name}.md" for name in documents))
     pages = [(ROOT / name).read_text() for name in names]
     # In blocks of code they start a line, in a sentence they stand between backquotes.
     blocks = [block for text in pages for block in re.findall(r"^```\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)]

@@ -66,8 +66,8 @@ _PRINTED = """The survey prints {printed}x for rebalanced memories and nonlinear
     outside matmuls that use {utilisation:.0%} of the array, an array that never waits would be {most:.1f}x as fast as
     the baseline. (96.5 %, which still rounds to 96 %, would allow {rounded:.1f}x.) Rebalancing is worth
     {balance:+.1%} of the accelerator's cycles here, where the survey prints -36 % of the matmuls': the bus carries
-    {bus} bytes a cycle, so loading weights again costs nothing. With a bus of {narrow} bytes it is worth {narrowed:+.1%}
-    of the matmuls' cycles, in mappings that are made for such a bus."""
+    {bus} bytes a cycle, so loading weights again costs nothing. With a bus of {narrow} bytes it is worth
+    {narrowed:+.1%} of the matmuls' cycles, in mappings that are made for such a bus."""
 
 _HOST = """The survey prints no cycles of its host. The model (`sw/performance/host.toml`, or `--host FILE`) counts
     cycles of an in-order scalar core; one factor, {scale:g}, brings the sum to the printed {share:.0%} beside matmuls

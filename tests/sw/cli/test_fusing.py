@@ -53,7 +53,7 @@ def test_a_table(celosia):
     [
         (["fusion", "--tokens", "0"], "must have at least 1 token, not 0"),
         (["fusion", "--pair", "gelu"], "no pair 'gelu'"),
-        (["fusion", "--accumulator", "3"], "accumulator.kib"),
+        (["fusion", "--accumulator", "2"], "accumulator.kib must be at least 3, not 2"),
         (["fusion", "--accumulator", "128", "--tokens", "100000"], "exceeds post.max_channels"),
         (["ladder", "--tokens", "0"], "tokens must be at least 1, not 0"),
         (["ladder", "--host", "nowhere.toml"], "nowhere.toml: No such file"),
