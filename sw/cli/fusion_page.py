@@ -36,7 +36,7 @@ _TABLE = """`celosia analyze fusion`. The change is by fusing; *pair* are the tw
     operands in memory to results there, of Q x K and softmax without P x V; *part* is the whole MHA or FFN, its
     operations one after the other, with everything else as by cost. Where W_2 is fused, both halves of the FFN may
     take turns. *By cost* is what the compiler takes by itself. *Printed* is the survey's figure for its hardware; its
-    figures of MHA are for all that is fused in it. Blocks are all alike: up to {least} rows and twice as many are
+    figures of MHA are for all that is fused in it. Blocks are all alike: {least} rows or more and twice as many are
     replayed, and the rest is counted from the difference."""
 
 _CHANGED = [
