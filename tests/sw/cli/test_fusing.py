@@ -1,17 +1,46 @@
-"""celosia analyze fusion and ladder."""
+"""celosia analyze fusion and ladder, and the page docs/fusion.md."""
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
+from celosia.sw.cli import fusing
 
-def test_softmax(celosia):
-    result = celosia("analyze", "fusion", "--tokens", "64", "--accumulator", "128", "--pair", "softmax", "--json")
+ROOT = Path(__file__).parents[3]
+PAGE = ROOT / "docs/fusion.md"
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_a_row_of_the_page_is_what_the_command_prints(celosia):
+    result = celosia("analyze", "fusion", "--tokens", "512", "--accumulator", "128", "--pair", "softmax", "--json")
     (row,) = json.loads(result.stdout)["rows"]
-    # The array cannot be faster than its 12 x 64 x 64 x 64 multiplications on 256 PEs.
-    assert 12 * 64**3 / 256 <= row["pair_fused"] < row["pair_not_fused"]
+    found = [
+        cells(line) for line in PAGE.read_text().splitlines() if line.startswith("| Q x K, softmax | 128 KiB | 512 ")
+    ]
+    assert found[0][3:5] == [f"{row['pair_not_fused']:,}", f"{row['pair_fused']:,}"]
+    assert found[0][7:9] == [f"{row['part_not_fused']:,}", f"{row['part_fused']:,}"]
+    # The array cannot be faster than its 12 x 512 x 512 x 64 multiplications on 256 PEs.
+    assert 786_432 <= row["pair_fused"] < row["pair_not_fused"]
     assert row["pair_change"] == row["pair_fused"] / row["pair_not_fused"] - 1
+
+
+def test_the_page_has_all_of_the_study():
+    rows = [cells(line) for line in PAGE.read_text().splitlines() if re.match(r"\| (Q x K|W_out|W_2), ", line)]
+    cases = {(row[0], row[1], row[2]) for row in rows if len(row) == len(fusing.FUSION)}
+    assert len(cases) == 3 * 2 * 2
+
+
+def test_the_ladder_of_the_page_adds_up():
+    rows = [cells(line) for line in PAGE.read_text().splitlines() if re.search(r"\| (gemmini|transformer) \|", line)]
+    numbers = [[int(cell.replace(",", "").replace("-", "0")) for cell in row[2:5]] for row in rows]
+    assert [accelerator + host for accelerator, host, _ in numbers] == [total for _, _, total in numbers]
+    assert [row[6] for row in rows] == [f"{numbers[0][2] / total:.1f}x" for _, _, total in numbers]
+    assert len(rows) == 4
 
 
 def test_a_table(celosia):
