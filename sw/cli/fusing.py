@@ -45,7 +45,7 @@ def fusion(
     config = PRESETS["transformer"]
     known = {one.field: one for one in study.PAIRS}
     pairs = tuple(known[pick("pair", name, known)] for name in pair or known)
-    found = []
+    found: list[Effect] = []
     for kib in accumulator or study.ACCUMULATORS:
         with output.step(f"accumulator of {kib} KiB"):
             found += study.study(config, kib, tuple(tokens or study.LENGTHS), meter(rtl), pairs)
@@ -107,7 +107,8 @@ def _measured(program: "Program") -> int:
     except tool_error as error:
         raise CliError(str(error)) from None
     driver = Driver(device, program)
-    driver.run(**{name: np.zeros(image.shape, image.dtype) for name, image in program.inputs.items()})
+    inputs: dict[str, Any] = {name: np.zeros(image.shape, image.dtype) for name, image in program.inputs.items()}
+    driver.run(**inputs)
     return int(driver.counters().cycles)
 
 
