@@ -76,8 +76,7 @@ def sweep(
             except KeyboardInterrupt:
                 output.progress(f"what is finished is kept in {folder}; --resume goes on with it")
                 raise
-    _tell(found, one.files, json)
-    output.progress(f"to look at it: celosia report {folder}")
+    _tell(found, one.files, json, folder)
     counts = found["counts"]
     if found["rows"] and counts["failed"] == len(found["rows"]):
         raise CliError(f"all {counts['failed']} points failed; the first: {found['rows'][0]['reason']}", FAILED)
@@ -173,7 +172,7 @@ def _tell_plan(spec: Any, json: bool) -> None:
         print(f"  {name}: {', '.join(str(value) for value in values)}")
 
 
-def _tell(found: dict[str, Any], files: list[Path], json: bool) -> None:
+def _tell(found: dict[str, Any], files: list[Path], json: bool, folder: Path) -> None:
     front = [row for row in found["rows"] if row["pareto"]]
     if json:
         summary = {key: found[key] for key in ("complete", "spec_hash", "combinations", "counts", "objectives")}
@@ -190,7 +189,7 @@ def _tell(found: dict[str, Any], files: list[Path], json: bool) -> None:
         title = f"Pareto front{shown} {len(front)} of {len(found['rows'])} points"
         output.print_tables(output.make_table(title, heads, rows[:_SHOWN]))
     counts = ", ".join(f"{count} {name}" for name, count in found["counts"].items() if count)
-    print(f"{counts}; written: {', '.join(str(path) for path in files)}")
+    print(f"{counts}; written: {', '.join(str(path) for path in files)}; to look at it: celosia report {folder}")
 
 
 def number(value: float) -> str:
