@@ -10,11 +10,12 @@ from celosia.hw.config import Config
 from celosia.sw.compiler import sizes
 from celosia.sw.compiler.buffers import Access, Buffer, Ref
 from celosia.sw.compiler.program import TensorImage, TileImage
+from celosia.sw.compiler.sizes import Count
 from celosia.sw.compiler.sync import Space
 
 
-def round_up(value: int, step: int) -> int:
-    """The next multiple of `step`."""
+def round_up(value: Count, step: int) -> Count:
+    """The next multiple of `step`; of a number, or of each of many."""
     return -(-value // step) * step
 
 

@@ -58,9 +58,10 @@ class Evaluation:
         """Cycles in which the array waits for what is buffered once, behind its first tile."""
         n, double = self.nest, self.nest.mappings.double
         moved = (n.words - n.tile_words)[:RESULTS] * self._word / self._bus
-        loads = np.where(double[:RESULTS], 0, moved).sum(0)
+        loads = np.where(double[:RESULTS], 0.0, moved).sum(0)
         held = -(-np.array(n.padded.sizes)[[ROWS, OUTPUTS], None] // n.fetched[RESULTS, [ROWS, OUTPUTS]])
-        return loads + np.where(double[RESULTS], 0, held.prod(0) * self._drain(self._first_outputs))
+        waits: Floats = held.prod(0) * self._drain(self._first_outputs)
+        return loads + np.where(double[RESULTS], 0.0, waits)
 
     @cached_property
     def fill(self) -> Floats:
@@ -83,20 +84,21 @@ class Evaluation:
     @cached_property
     def read_bytes(self) -> Floats:
         """From memory."""
-        return self._read + np.where(self.nest.unfused_norm, post.PASS.read * self._stored, 0)
+        again: Ints = post.PASS.read * self._stored
+        return self._read + np.where(self.nest.unfused_norm, again, 0)
 
     @cached_property
     def written_bytes(self) -> Floats:
         """To memory."""
         results = post.result_bytes(self.nest) + np.where(self.nest.unfused_norm, post.PASS.written, 0)
-        return results * self._stored
+        return (results * self._stored).astype(np.float64)
 
     @cached_property
     def actions(self) -> dict[str, Floats]:
         """How often each action of `celosia.sw.performance.actions` is done."""
         words = (self.read_bytes + self.written_bytes) / self._word
         loaded = self.read_bytes / self._word
-        counted = {
+        counted: dict[str, npt.NDArray] = {
             "dram_read": 8 * self.read_bytes,
             "dram_write": 8 * self.written_bytes,
             "scratchpad_write": loaded,
@@ -190,7 +192,7 @@ class Evaluation:
     @property
     def _products(self) -> dict[str, Ints]:
         """Actions of the array."""
-        channels, outputs = self._array_tiles
+        channels, outputs = map(np.array, self._array_tiles)
         config = self.nest.padded.config
         return self._summed(lambda rows: counts.products(config, rows, outputs, channels, 0, 1))
 
@@ -198,7 +200,7 @@ class Evaluation:
     def _finishes(self) -> list[dict[str, Ints]]:
         """Actions of POST."""
         o, config = self.nest.padded.operator, self.nest.padded.config
-        groups = self.nest.padded.sizes[OUTPUTS] // config.post.lanes
+        groups = np.array(self.nest.padded.sizes[OUTPUTS] // config.post.lanes)
         if o.after is After.SOFTMAX:
             return [self._summed(lambda rows: counts.exps(config, rows, groups))]
         if o.after is After.REQUANT:

@@ -1,6 +1,8 @@
 """Orders, residency, buffering and fusion apart from sizes, and which of them can be best."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -8,7 +10,7 @@ import numpy.typing as npt
 
 from celosia.sw.mapper.nest import Nest
 from celosia.sw.mapper.operators import Padded
-from celosia.sw.mapper.rules import FUSABLE
+from celosia.sw.mapper.rules import FUSABLE, has_room
 from celosia.sw.mapper.space import TENSORS, Bools, Ints, Mappings, Space
 
 
@@ -25,11 +27,16 @@ class Flows:
     def __getitem__(self, which: npt.NDArray) -> "Flows":
         return Flows(*(getattr(self, field.name)[..., which] for field in fields(self)))
 
+    @property
+    def kept(self) -> Ints:
+        """A number for what is resident and whether it is fused."""
+        return (np.vstack([self.resident, self.fused]) * (1 << np.arange(len(TENSORS) + 1))[:, None]).sum(0)
+
     def with_sizes(self, tile: Ints, block: Ints) -> Mappings:
         """Each of the sizes [4, n] with each of the flows: all flows of the first sizes first."""
         count, sizes = len(self.outer), tile.shape[1]
-        spread = (np.repeat(array, count, axis=1) for array in (tile, block))
-        return Mappings(*spread, *(np.tile(getattr(self, f.name), sizes) for f in fields(self)))
+        flows = {each.name: np.tile(getattr(self, each.name), sizes) for each in fields(self)}
+        return Mappings(np.repeat(tile, count, axis=1), np.repeat(block, count, axis=1), **flows)
 
 
 def all_flows(space: Space, double: bool | None = None) -> Flows:
@@ -57,18 +64,29 @@ class BestFlows:
         self._all = all_flows(self.space, double=True)
         self._known: dict[int, Flows] = {}
 
-    def groups(self, tile: Ints, block: Ints) -> list[tuple[Bools, Flows]]:
-        """Which of the sizes [4, n] have which flows."""
+    def groups(self, tile: Ints, block: Ints) -> Iterator[tuple[Ints, Flows]]:
+        """Which of the sizes [4, n], by index, have which flows: of those that have room, buffered once."""
         whole = np.array(self.space.padded.sizes)[:, None]
         loops = np.concatenate([block > tile, whole > block])
         patterns = (loops * (1 << np.arange(len(loops)))[:, None]).sum(0)
-        return [(patterns == pattern, self._of(pattern, tile, block, patterns)) for pattern in np.unique(patterns)]
+        for kind in self._kinds:
+            least = buffered(kind.with_sizes(tile, block), (False,) * len(TENSORS))
+            fits = np.flatnonzero(has_room(Nest(self.space.padded, least)))
+            for pattern in np.unique(patterns[fits]).tolist():
+                which = fits[patterns[fits] == pattern]
+                flows = self._of(pattern, tile[:, which[:1]], block[:, which[:1]])
+                yield which, flows[flows.kept == kind.kept]
 
-    def _of(self, pattern: int, tile: Ints, block: Ints, patterns: Ints) -> Flows:
+    @cached_property
+    def _kinds(self) -> list[Flows]:
+        """One flow for all that keep the same tensors, and are fused alike."""
+        return [self._all[np.array([first])] for first in np.unique(self._all.kept, return_index=True)[1]]
+
+    def _of(self, pattern: int, tile: Ints, block: Ints) -> Flows:
+        """All flows for a pattern of loops, of which a tile and a block size [4, 1] are an example."""
         if pattern not in self._known:
-            first = int(np.argmax(patterns == pattern))
-            one = (tile[:, first : first + 1], block[:, first : first + 1])
-            self._known[pattern] = self._all[_undominated(self.space.padded, self._all.with_sizes(*one))]
+            mappings = self._all.with_sizes(tile, block)
+            self._known[pattern] = self._all[_undominated(self.space.padded, mappings)]
         return self._known[pattern]
 
 

@@ -116,14 +116,14 @@ class Nest:
     @cached_property
     def words(self) -> Ints:
         """Scratchpad words that move to it (activations, weights) and from it (results, a byte each), in all [3, n]."""
-        whole, fetched = self.padded.sizes, self.fetched
+        whole, fetched = np.array(self.padded.sizes)[:, None], self.fetched
         kernels = -(-whole[KERNEL] // fetched[ACTIVATIONS, KERNEL])
 
         def activations(rows: Ints) -> Ints:
-            return self.activation_words(rows, np.int64(whole[CHANNELS]), fetched[ACTIVATIONS, KERNEL])
+            return self.activation_words(rows, whole[CHANNELS], fetched[ACTIVATIONS, KERNEL])
 
         def results(rows: Ints) -> Ints:
-            return self.result_words(rows, np.int64(whole[OUTPUTS]))
+            return self.result_words(rows, whole[OUTPUTS])
 
         moved = np.stack([
             kernels * self.over_rows(fetched[ACTIVATIONS, ROWS], whole[ROWS], activations),

@@ -75,6 +75,11 @@ RULES: dict[str, Callable[[Nest], Bools]] = {
 """A mapping is valid when all hold. There are no others: tiles are multiples of the array's sides by their sizes."""
 
 
+def has_room(nest: Nest) -> Bools:
+    """Which mappings keep the rules that no order of loops changes [n]."""
+    return np.logical_and.reduce([rule(nest) for rule in (_scratchpad, _accumulator, _whole_rows, _statistics)])
+
+
 def valid(nest: Nest) -> Bools:
     """Which mappings are valid [n]."""
     return np.logical_and.reduce([rule(nest) for rule in RULES.values()])

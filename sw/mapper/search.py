@@ -214,9 +214,9 @@ def _offer_blocks(flows: BestFlows, found: _Best, tiles: Ints, most: int | None)
     waiting: list[Mappings] = []
     for which, some in flows.groups(tile, block):
         step = max(1, _BATCH // max(1, len(some.outer)))
-        for start in range(0, int(which.sum()), step):
-            part = slice(start, start + step)
-            waiting.append(some.with_sizes(tile[:, which][:, part], block[:, which][:, part]))
+        for start in range(0, len(which), step):
+            part = which[start : start + step]
+            waiting.append(some.with_sizes(tile[:, part], block[:, part]))
             if sum(map(len, waiting)) >= _BATCH:
                 _offer(found, Mappings.join(waiting))
                 waiting = []

@@ -61,16 +61,16 @@ class Mappings:
         """The mapping at `index`."""
         tile, block = (tuple(map(int, array[:, index])) for array in (self.tile, self.block))
         orders = (ORDERS[self.outer[index]], ORDERS[self.inner[index]])
-        flags = (tuple(map(bool, array[:, index])) for array in (self.resident, self.double))
-        return Mapping(tile, block, *orders, *flags, bool(self.fused[index]))
+        resident, double = (tuple(map(bool, array[:, index])) for array in (self.resident, self.double))
+        return Mapping(tile, block, *orders, resident, double, bool(self.fused[index]))
 
     @staticmethod
     def of(mappings: Sequence["Mapping"]) -> "Mappings":
         """Single mappings, together."""
-        sizes = [np.array([getattr(one, name) for one in mappings]).T for name in ("tile", "block")]
-        orders = [np.array([ORDERS.index(getattr(one, name)) for one in mappings]) for name in ("outer", "inner")]
-        flags = [np.array([getattr(one, name) for one in mappings], bool).T for name in ("resident", "double")]
-        return Mappings(*sizes, *orders, *flags, np.array([one.fused for one in mappings], bool))
+        tile, block = (np.array([getattr(one, name) for one in mappings]).T for name in ("tile", "block"))
+        outer, inner = (np.array([ORDERS.index(getattr(m, name)) for m in mappings]) for name in ("outer", "inner"))
+        resident, double = (np.array([getattr(m, name) for m in mappings], bool).T for name in ("resident", "double"))
+        return Mappings(tile, block, outer, inner, resident, double, np.array([one.fused for one in mappings], bool))
 
     @staticmethod
     def join(several: Sequence["Mappings"]) -> "Mappings":

@@ -27,7 +27,7 @@ def spread_of(one: "Spread") -> "Figure":
     """A histogram, and the share of mappings up to each ratio, over a logarithmic axis."""
     figure = blank(5.0, 2.6)
     axes = figure.subplots()
-    axes.hist(one.ratios, bins=np.geomspace(1, one.ratios[-1] * 1.001, _BINS), color=OTHER)
+    axes.hist(one.ratios, bins=np.geomspace(1, one.ratios[-1] * 1.001, _BINS).tolist(), color=OTHER)
     axes.set_xscale("log")
     axes.set_xlabel("EDP over the best")
     axes.set_ylabel("mappings")
