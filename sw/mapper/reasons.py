@@ -1,31 +1,56 @@
-"""Why no mapping of an operator fits, and what would fit."""
+"""Which tiles have room at all; why no mapping of an operator fits, and what would fit."""
+
+import math
 
 import numpy as np
 
 from celosia.sw.mapper.nest import Nest
-from celosia.sw.mapper.operators import After, Padded
-from celosia.sw.mapper.rules import accumulator_rows, scratchpad_words
-from celosia.sw.mapper.space import OUTPUTS, Mapping, Mappings
+from celosia.sw.mapper.operators import Padded
+from celosia.sw.mapper.rules import FUSABLE, accumulator_rows, has_room, scratchpad_words, statistics_rows
+from celosia.sw.mapper.space import ORDERS, OUTPUTS, RESULTS, TENSORS, Bools, Ints, Mappings
 
 
-def smallest(padded: Padded) -> Mapping:
-    """The mapping that takes least room: the smallest tiles, and rows no longer than what follows needs."""
-    fused = padded.operator.after is After.SOFTMAX
-    tile = padded.units
-    block = tuple(padded.sizes[OUTPUTS] if fused and axis == OUTPUTS else unit for axis, unit in enumerate(tile))
-    order = (0, 1, 2, 3)  # the reduction innermost
-    return Mapping(tile, block, order, order, (False, False, True), (False, False, False), fused)
+def smallest(padded: Padded, tile: Ints, fused: bool) -> Mappings:
+    """For each tile size [4, n] the mapping that takes least room of each memory.
+
+    Nothing but a tile is kept; fused, sums of whole rows.
+    """
+    block = tile.copy()
+    if fused:
+        block[OUTPUTS] = padded.sizes[OUTPUTS]
+    count = tile.shape[1]
+    order = np.full(count, ORDERS.index((0, 1, 2, 3)))  # the reduction innermost
+    resident, double = np.zeros((2, len(TENSORS), count), bool)
+    resident[RESULTS] = True
+    return Mappings(tile, block, order, order, resident, double, np.full(count, fused))
+
+
+def with_room(padded: Padded, tile: Ints) -> Bools:
+    """Which tile sizes [4, n] have room in some mapping."""
+    fusions = FUSABLE[padded.operator.after]
+    return np.logical_or.reduce([has_room(Nest(padded, smallest(padded, tile, fused))) for fused in fusions])
 
 
 def what_would_fit(padded: Padded) -> str:
-    """A line for an operator that no mapping fits."""
-    nest, config = Nest(padded, Mappings.of([smallest(padded)])), padded.config
-    head = f"no mapping of {padded.operator.name} ({padded.operator}) fits"
-    words, rows = int(scratchpad_words(nest)[0]), int(accumulator_rows(nest)[0])
-    if rows > config.acc_rows:
-        least = int(np.ceil(rows * config.acc_row_bytes / 1024))
-        return f"{head}: accumulator.kib must be at least {least}, not {config.accumulator.kib}"
+    """A line for an operator that no mapping fits: the least of each memory that is too small."""
+    config = padded.config
+    tile = np.array(padded.units)[:, None]
+    nest = Nest(padded, smallest(padded, tile, fused=all(FUSABLE[padded.operator.after])))
+    words, rows, stats = (int(of(nest)[0]) for of in (scratchpad_words, accumulator_rows, statistics_rows))
+    needed = []
     if words > config.scratchpad_words:
-        least = int(np.ceil(words * config.word_bytes / 1024))
-        return f"{head}: scratchpad.kib must be at least {least}, not {config.scratchpad.kib}"
-    return f"{head}: accumulator.stat_rows must be more than {config.accumulator.stat_rows}"
+        least = _kib(words * config.word_bytes, config.word_bytes * config.scratchpad.banks)
+        needed.append(f"scratchpad.kib must be at least {least}, not {config.scratchpad.kib}")
+    if rows > config.acc_rows:
+        least = _kib(rows * config.acc_row_bytes, config.acc_row_bytes * config.accumulator.banks)
+        needed.append(f"accumulator.kib must be at least {least}, not {config.accumulator.kib}")
+    if stats > config.accumulator.stat_rows:
+        least = 1 << (stats - 1).bit_length()
+        needed.append(f"accumulator.stat_rows must be at least {least}, not {config.accumulator.stat_rows}")
+    return f"no mapping of {padded.operator.name} ({padded.operator}) fits: {'; '.join(needed)}"
+
+
+def _kib(size: int, step: int) -> int:
+    """The least KiB for `size` bytes that are a multiple of `step` bytes, as memories must be."""
+    step = math.lcm(step, 1024)
+    return -(-size // step) * step // 1024

@@ -12,7 +12,7 @@ from celosia.sw.mapper.evaluate import Evaluation, Floats
 from celosia.sw.mapper.flows import BestFlows, Flows, all_flows, buffered
 from celosia.sw.mapper.nest import Nest
 from celosia.sw.mapper.operators import MapperError, Operator, Padded
-from celosia.sw.mapper.reasons import what_would_fit
+from celosia.sw.mapper.reasons import what_would_fit, with_room
 from celosia.sw.mapper.rules import valid
 from celosia.sw.mapper.space import OUTPUTS, ROWS, TENSORS, Bools, Ints, Mapping, Mappings, Space
 
@@ -37,11 +37,15 @@ class Objective(StrEnum):
 
 @dataclass(frozen=True)
 class Found:
-    """The best mapping that a strategy found. `evaluated`: mappings that it looked at."""
+    """The best mapping that a strategy found. `evaluated`: mappings that it looked at.
+
+    `bound`: below it no mapping's objective can be.
+    """
 
     mapping: Mapping
     figures: dict[str, float]
     evaluated: int
+    bound: float
 
 
 class _Best:
@@ -52,6 +56,7 @@ class _Best:
         self.key = (np.inf, np.inf)
         self.mapping: Mapping | None = None
         self.evaluated = 0
+        self.bound = 0.0
 
     def offer(self, mappings: Mappings) -> Bools:
         """Look at some mappings; which of them are valid."""
@@ -69,10 +74,9 @@ class _Best:
         return fits
 
     def found(self) -> Found:
-        """The result. Errors: MapperError, when nothing was valid."""
-        if self.mapping is None:
-            raise MapperError(what_would_fit(self.padded))
-        return Found(self.mapping, evaluate(self.padded, self.mapping), self.evaluated)
+        """The result."""
+        assert self.mapping is not None, "tiles with room have a valid mapping"
+        return Found(self.mapping, evaluate(self.padded, self.mapping), self.evaluated, self.bound)
 
 
 def figure(evaluation: Evaluation, objective: Objective) -> Floats:
@@ -104,13 +108,14 @@ def best(config: Config, operator: Operator, objective: Objective = Objective.CY
 def _guided(space: Space, found: _Best) -> _Best:
     flows = BestFlows(space)
     tiles, bounds = _bounds(space, found.objective)
+    found.bound = float(bounds[0])
 
     def look(chosen: Ints) -> None:
         _offer_blocks(flows, found, tiles[:, chosen[bounds[chosen] <= found.key[0]]], GUIDED_BLOCKS)
 
     look(np.arange(min(FIRST_TILES, tiles.shape[1])))
     if found.key[0] > CLOSE * bounds[0]:
-        coarse = [_spread(values, unit) for values, unit in zip(space.tiles, _least(space), strict=True)]
+        coarse = [_spread(np.unique(values), unit) for values, unit in zip(tiles, _least(space), strict=True)]
         look(_among(tiles, coarse))
         for axis in (ROWS, OUTPUTS):
             if found.mapping is None or found.key[0] <= CLOSE * bounds[0]:
@@ -118,7 +123,7 @@ def _guided(space: Space, found: _Best) -> _Best:
             fixed = [np.array([size]) for size in found.mapping.tile]
             fixed[axis] = _spread(space.tiles[axis], _least(space)[axis], 4 * GUIDED_SIZES)
             look(_among(tiles, fixed))
-    for index in range(tiles.shape[1]):  # little room: whatever has any
+    for index in range(tiles.shape[1]):  # none of the grid has room
         if found.mapping is not None:
             break
         look(np.array([index]))
@@ -185,12 +190,16 @@ def _draw(space: Space, flows: Flows, rng: np.random.Generator, count: int) -> M
 
 
 def _bounds(space: Space, objective: Objective) -> tuple[Ints, Floats]:
-    """All tile sizes [4, n] and a bound below their mappings' objective, rising.
+    """All tile sizes with room [4, n] and a bound below their mappings' objective, rising.
 
     It is the figure of a mapping with these tiles that keeps both operands whole, so that everything moves once, and
-    waits for nothing; whether there is room does not matter. With fusion and without, the lower one counts.
+    waits for nothing; whether there is room for that does not matter. With fusion and without, the lower one counts.
+    Errors: MapperError, when no tile has room.
     """
     grid = np.stack([axis.ravel() for axis in np.meshgrid(*space.tiles, indexing="ij")])
+    grid = grid[:, with_room(space.padded, grid)]
+    if not grid.shape[1]:
+        raise MapperError(what_would_fit(space.padded))
     whole = np.broadcast_to(np.array(space.padded.sizes)[:, None], grid.shape)
     flows = all_flows(space, double=True)
     ideal = (
@@ -207,10 +216,9 @@ def _bounds(space: Space, objective: Objective) -> tuple[Ints, Floats]:
 
 def _offer_blocks(flows: BestFlows, found: _Best, tiles: Ints, most: int | None) -> None:
     """Let `found` look at the mappings with tile sizes [4, n]; `most`: of how many block sizes of each, the largest."""
-    cut = [_blocks_of(flows.space, tile, most) for tile in tiles.T]
-    if not cut:
+    if not tiles.shape[1]:
         return
-    tile, block = (np.concatenate(part, axis=1) for part in zip(*cut, strict=True))
+    tile, block = _with_blocks(flows.space, tiles, most)
     waiting: list[Mappings] = []
     for which, some in flows.groups(tile, block):
         step = max(1, _BATCH // max(1, len(some.outer)))
@@ -224,23 +232,33 @@ def _offer_blocks(flows: BestFlows, found: _Best, tiles: Ints, most: int | None)
         _offer(found, Mappings.join(waiting))
 
 
-def _blocks_of(space: Space, tile: Ints, most: int | None) -> tuple[Ints, Ints]:
-    """A tile size and its block sizes, as many columns each [4, n].
+def _with_blocks(space: Space, tiles: Ints, most: int | None) -> tuple[Ints, Ints]:
+    """Tile sizes [4, n], each with its block sizes, as many columns of both.
 
     With `most`: so many along each axis, of which some tensor may be kept.
     """
-    along = [space.blocks(axis, int(size)) for axis, size in enumerate(tile)]
+    along = [{size: space.blocks(axis, size) for size in np.unique(of).tolist()} for axis, of in enumerate(tiles)]
     if most is not None:
-        along = [_spread(blocks, int(blocks[0]), most) for blocks in along]
-    blocks = np.stack([axis.ravel() for axis in np.meshgrid(*along, indexing="ij")])
-    if most is not None:
-        rows, outputs, channels, kernel = np.minimum(blocks, np.array(space.padded.sizes)[:, None])
-        nest, config = Nest(space.padded, Mappings.of([])), space.padded.config
-        room = nest.activation_words(rows, channels, kernel) <= config.scratchpad_words
-        room |= nest.weight_words(outputs, channels, kernel) <= config.scratchpad_words
-        room |= sizes.acc_rows(config, nest.pixels(rows), outputs) <= config.acc_rows
-        blocks = blocks[:, room]
-    return np.broadcast_to(tile[:, None], blocks.shape), blocks
+        along = [{size: _spread(some, int(some[0]), most) for size, some in axis.items()} for axis in along]
+    grids = [
+        np.stack([grid.ravel() for grid in np.meshgrid(*(a[s] for a, s in zip(along, each, strict=True)))])
+        for each in tiles.T.tolist()
+    ]
+    tile = np.repeat(tiles, [grid.shape[1] for grid in grids], axis=1)
+    block = np.concatenate(grids, axis=1)
+    if most is None:
+        return tile, block
+    useful = _some_fits(space.padded, block)
+    return tile[:, useful], block[:, useful]
+
+
+def _some_fits(padded: Padded, block: Ints) -> Bools:
+    """Block sizes [4, n] of which one tensor at least has room."""
+    rows, outputs, channels, kernel = np.minimum(block, np.array(padded.sizes)[:, None])
+    nest, config = Nest(padded, Mappings.of([])), padded.config
+    room = nest.activation_words(rows, channels, kernel) <= config.scratchpad_words
+    room |= nest.weight_words(outputs, channels, kernel) <= config.scratchpad_words
+    return room | (sizes.acc_rows(config, nest.pixels(rows), outputs) <= config.acc_rows)
 
 
 def _offer(found: _Best, mappings: Mappings) -> None:
