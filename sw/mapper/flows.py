@@ -62,31 +62,35 @@ class BestFlows:
 
     def __post_init__(self) -> None:
         self._all = all_flows(self.space, double=True)
-        self._known: dict[int, Flows] = {}
+        self._known: dict[int, dict[int, Flows]] = {}
 
     def groups(self, tile: Ints, block: Ints) -> Iterator[tuple[Ints, Flows]]:
         """Which of the sizes [4, n], by index, have which flows: of those that have room, buffered once."""
         whole = np.array(self.space.padded.sizes)[:, None]
         loops = np.concatenate([block > tile, whole > block])
         patterns = (loops * (1 << np.arange(len(loops)))[:, None]).sum(0)
-        for kind in self._kinds:
-            least = buffered(kind.with_sizes(tile, block), (False,) * len(TENSORS))
+        for kind, flow in self._kinds.items():
+            least = buffered(flow.with_sizes(tile, block), (False,) * len(TENSORS))
             fits = np.flatnonzero(has_room(Nest(self.space.padded, least)))
             for pattern in np.unique(patterns[fits]).tolist():
                 which = fits[patterns[fits] == pattern]
                 flows = self._of(pattern, tile[:, which[:1]], block[:, which[:1]])
-                yield which, flows[flows.kept == kind.kept]
+                if kind in flows:
+                    yield which, flows[kind]
 
     @cached_property
-    def _kinds(self) -> list[Flows]:
-        """One flow for all that keep the same tensors, and are fused alike."""
-        return [self._all[np.array([first])] for first in np.unique(self._all.kept, return_index=True)[1]]
+    def _kinds(self) -> dict[int, Flows]:
+        """One flow for all that keep the same tensors, and are fused alike (see `Flows.kept`)."""
+        kinds, first = np.unique(self._all.kept, return_index=True)
+        return {kind: self._all[first[at : at + 1]] for at, kind in enumerate(kinds.tolist())}
 
-    def _of(self, pattern: int, tile: Ints, block: Ints) -> Flows:
-        """All flows for a pattern of loops, of which a tile and a block size [4, 1] are an example."""
+    def _of(self, pattern: int, tile: Ints, block: Ints) -> dict[int, Flows]:
+        """The flows for a pattern of loops, by kind; a tile and a block size [4, 1] are an example of it."""
         if pattern not in self._known:
             mappings = self._all.with_sizes(tile, block)
-            self._known[pattern] = self._all[_undominated(self.space.padded, mappings)]
+            flows = self._all[_undominated(self.space.padded, mappings)]
+            kept = flows.kept
+            self._known[pattern] = {kind: flows[kept == kind] for kind in np.unique(kept).tolist()}
         return self._known[pattern]
 
 

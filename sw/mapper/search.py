@@ -14,7 +14,7 @@ from celosia.sw.mapper.nest import Nest
 from celosia.sw.mapper.operators import MapperError, Operator, Padded
 from celosia.sw.mapper.reasons import what_would_fit, with_room
 from celosia.sw.mapper.rules import valid
-from celosia.sw.mapper.space import OUTPUTS, ROWS, TENSORS, Bools, Ints, Mapping, Mappings, Space
+from celosia.sw.mapper.space import CHANNELS, OUTPUTS, ROWS, TENSORS, Bools, Ints, Mapping, Mappings, Space
 
 _BATCH = 1 << 17
 """Mappings that are evaluated at once."""
@@ -97,8 +97,7 @@ def best(config: Config, operator: Operator, objective: Objective = Objective.CY
     """The default: deterministic, guided by the constraints. Errors: MapperError.
 
     First the tile sizes that could be best if nothing came twice (see `_bounds`); where memories are too small for
-    that, a grid of few tile and block sizes, of which some tensor may be kept; then sizes between along rows and
-    outputs. Of orders and buffering nothing is left out.
+    that, a grid of few tile and block sizes, of which some tensor may be kept; then sizes between. Of orders and buffering nothing is left out.
     """
     padded = Padded(config, operator)
     space, found = Space(padded), _Best(padded, objective)
@@ -110,19 +109,25 @@ def _guided(space: Space, found: _Best) -> _Best:
     tiles, bounds = _bounds(space, found.objective)
     found.bound = float(bounds[0])
 
-    def look(chosen: Ints) -> None:
-        _offer_blocks(flows, found, tiles[:, chosen[bounds[chosen] <= found.key[0]]], GUIDED_BLOCKS)
+    def look(chosen: Ints, most: int = GUIDED_BLOCKS) -> None:
+        _offer_blocks(flows, found, tiles[:, chosen[bounds[chosen] <= found.key[0]]], most)
+
+    def look_around(axes: tuple[int, ...], most: int) -> None:
+        """More sizes along `axes`, with the best ones so far along the others."""
+        if found.mapping is None or found.key[0] <= CLOSE * bounds[0]:
+            return
+        wanted = [np.array([size]) for size in found.mapping.tile]
+        for axis in axes:
+            wanted[axis] = _spread(space.tiles[axis], _least(space)[axis], 4 * GUIDED_SIZES)
+        look(_among(tiles, wanted), most)
 
     look(np.arange(min(FIRST_TILES, tiles.shape[1])))
     if found.key[0] > CLOSE * bounds[0]:
         coarse = [_spread(np.unique(values), unit) for values, unit in zip(tiles, _least(space), strict=True)]
         look(_among(tiles, coarse))
-        for axis in (ROWS, OUTPUTS):
-            if found.mapping is None or found.key[0] <= CLOSE * bounds[0]:
-                break
-            fixed = [np.array([size]) for size in found.mapping.tile]
-            fixed[axis] = _spread(space.tiles[axis], _least(space)[axis], 4 * GUIDED_SIZES)
-            look(_among(tiles, fixed))
+    look_around((ROWS, CHANNELS), 2)
+    for axis in (ROWS, OUTPUTS):
+        look_around((axis,), GUIDED_BLOCKS)
     for index in range(tiles.shape[1]):  # none of the grid has room
         if found.mapping is not None:
             break
@@ -219,15 +224,16 @@ def _offer_blocks(flows: BestFlows, found: _Best, tiles: Ints, most: int | None)
     if not tiles.shape[1]:
         return
     tile, block = _with_blocks(flows.space, tiles, most)
-    waiting: list[Mappings] = []
+    waiting, count = list[Mappings](), 0
     for which, some in flows.groups(tile, block):
-        step = max(1, _BATCH // max(1, len(some.outer)))
+        step = max(1, _BATCH // len(some.outer))
         for start in range(0, len(which), step):
             part = which[start : start + step]
             waiting.append(some.with_sizes(tile[:, part], block[:, part]))
-            if sum(map(len, waiting)) >= _BATCH:
+            count += len(waiting[-1])
+            if count >= _BATCH:
                 _offer(found, Mappings.join(waiting))
-                waiting = []
+                waiting, count = [], 0
     if waiting:
         _offer(found, Mappings.join(waiting))
 
