@@ -81,10 +81,13 @@ class Padded:
 
     def __post_init__(self) -> None:
         o, longest = self.operator, self.config.post.max_channels
-        sums = round_up(o.channels, sizes.side(self.config)) * o.kernel * o.kernel_width
+        side, places = sizes.side(self.config), o.kernel * o.kernel_width
+        sums = round_up(o.channels, side) * places
         if sums * LARGEST_PRODUCT >> ACC_BITS - 1:
-            most = (1 << ACC_BITS - 1) // LARGEST_PRODUCT
-            raise MapperError(f"a sum of {sums} products does not fit an int{ACC_BITS}: {most} would fit")
+            most = ((1 << ACC_BITS - 1) - 1) // (LARGEST_PRODUCT * places * side) * side
+            raise MapperError(
+                f"a sum of {sums} products does not fit an int{ACC_BITS}: {most} channels of {o.name} would fit"
+            )
         if o.after is not After.REQUANT and self.sizes[1] > longest:
             raise MapperError(
                 f"rows of {self.sizes[1]} results are too long for the {o.after} of {o.name}: "

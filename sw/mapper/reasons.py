@@ -33,21 +33,27 @@ def with_room(padded: Padded, tile: Ints) -> Bools:
 
 def what_would_fit(padded: Padded) -> str:
     """A line for an operator that no mapping fits: the least of each memory that is too small."""
+    lacking = min(
+        (_lacking(padded, fused) for fused in FUSABLE[padded.operator.after]),
+        key=lambda lacks: (len(lacks), [least for _, least, _ in lacks]),
+    )
+    needed = "; ".join(f"{name} must be at least {least}, not {now}" for name, least, now in lacking)
+    return f"no mapping of {padded.operator.name} ({padded.operator}) fits: {needed}"
+
+
+def _lacking(padded: Padded, fused: bool) -> list[tuple[str, int, int]]:
+    """Fields of the configuration that are too small for every mapping: name, least value that would do, value."""
     config = padded.config
-    tile = np.array(padded.units)[:, None]
-    nest = Nest(padded, smallest(padded, tile, fused=all(FUSABLE[padded.operator.after])))
+    nest = Nest(padded, smallest(padded, np.array(padded.units)[:, None], fused))
     words, rows, stats = (int(of(nest)[0]) for of in (scratchpad_words, accumulator_rows, statistics_rows))
-    needed = []
-    if words > config.scratchpad_words:
-        least = _kib(words * config.word_bytes, config.word_bytes * config.scratchpad.banks)
-        needed.append(f"scratchpad.kib must be at least {least}, not {config.scratchpad.kib}")
-    if rows > config.acc_rows:
-        least = _kib(rows * config.acc_row_bytes, config.acc_row_bytes * config.accumulator.banks)
-        needed.append(f"accumulator.kib must be at least {least}, not {config.accumulator.kib}")
-    if stats > config.accumulator.stat_rows:
-        least = 1 << (stats - 1).bit_length()
-        needed.append(f"accumulator.stat_rows must be at least {least}, not {config.accumulator.stat_rows}")
-    return f"no mapping of {padded.operator.name} ({padded.operator}) fits: {'; '.join(needed)}"
+    scratchpad, accumulator = config.scratchpad, config.accumulator
+    word, row = config.word_bytes, config.acc_row_bytes
+    fields = (
+        ("scratchpad.kib", _kib(words * word, word * scratchpad.banks), scratchpad.kib),
+        ("accumulator.kib", _kib(rows * row, row * accumulator.banks), accumulator.kib),
+        ("accumulator.stat_rows", 1 << (stats - 1).bit_length() if stats else 0, accumulator.stat_rows),
+    )
+    return [field for field in fields if field[1] > field[2]]
 
 
 def _kib(size: int, step: int) -> int:

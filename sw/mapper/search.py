@@ -97,7 +97,8 @@ def best(config: Config, operator: Operator, objective: Objective = Objective.CY
     """The default: deterministic, guided by the constraints. Errors: MapperError.
 
     First the tile sizes that could be best if nothing came twice (see `_bounds`); where memories are too small for
-    that, a grid of few tile and block sizes, of which some tensor may be kept; then sizes between. Of orders and buffering nothing is left out.
+    that, a grid of few tile and block sizes, of which some tensor may be kept; then sizes between.
+    Of orders and buffering nothing is left out.
     """
     padded = Padded(config, operator)
     space, found = Space(padded), _Best(padded, objective)

@@ -8,7 +8,7 @@ import pytest
 
 
 def test_mapper_json(celosia):
-    result = celosia("analyze", "mapper", "--preset", "gemmini", "--tokens", "16", "--json")
+    result = celosia("analyze", "mapper", "--preset", "gemmini", "--tokens", "16", "--check", "--json")
     assert result.exit_code == 0, result.stderr
     rows = json.loads(result.stdout)["rows"]
     assert [row["operator"] for row in rows] == ["projection", "QxK", "PxV", "W_out", "W1", "W2"]
@@ -16,12 +16,26 @@ def test_mapper_json(celosia):
     for row in rows:
         assert 1 <= row["figures"]["cycles"] / row["best_cycles"] <= 1.02
         assert row["above_best"] == row["figures"]["cycles"] / row["best_cycles"] - 1
+        assert row["bound"] <= row["best_cycles"]
+        assert row["above_bound"] == row["figures"]["cycles"] / row["bound"] - 1
 
 
 def test_mapper_table(celosia):
-    result = celosia("analyze", "mapper", "--preset", "tiny", "--matmul", "16x32x8", "--no-check")
+    result = celosia("analyze", "mapper", "--preset", "tiny", "--matmul", "16x32x8")
     assert result.exit_code == 0, result.stderr
     assert "16 x 32 x 8" in result.stdout
+
+
+def test_what_cannot_be_mapped_has_a_row_with_the_reason(celosia):
+    arguments = ("mapper", "--preset", "edge", "--tokens", "1040", "--fused")
+    rows = json.loads(celosia("analyze", *arguments, "--json").stdout)["rows"]
+    assert [row["operator"] for row in rows if "reason" in row] == ["QxK+softmax"]
+    assert [row["operator"] for row in rows if "figures" not in row] == ["QxK+softmax"]
+    (reason,) = (row["reason"] for row in rows if "reason" in row)
+    assert reason.endswith("post.max_channels = 1024 would fit 1024")
+    result = celosia("analyze", *arguments)
+    assert result.exit_code == 0
+    assert "no mapping" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -31,8 +45,7 @@ def test_mapper_table(celosia):
         (["mapper", "--tokens", "0"], "rows of projection must be at least 1, not 0"),
         (["mapper", "--matmul", "4x4"], "a matmul must read MxKxN, such as 512x768x768, not '4x4'"),
         (["mapper", "--matmul", "4x4x4", "--tokens", "8"], "exclude one another"),
-        (["mapper", "--matmul", "4x99999x4"], "does not fit an int32: 65793 would fit"),
-        (["mapper", "--preset", "edge", "--tokens", "2048", "--fused"], "post.max_channels = 1024 would fit 1024"),
+        (["mapper", "--matmul", "4x99999x4"], "does not fit an int32: 65792 channels of matmul would fit"),
         (["mapspace", "--preset", "edgy"], "no preset 'edgy'; did you mean edge?"),
     ],
 )

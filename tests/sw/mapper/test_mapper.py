@@ -1,5 +1,6 @@
 """The mapper: against loops that are run, room counted from scratch, and enumerations that leave nothing out."""
 
+import re
 from itertools import product
 
 import numpy as np
@@ -9,7 +10,7 @@ from celosia.hw.config import override
 from celosia.hw.presets import PRESETS
 from celosia.sw.mapper.evaluate import Evaluation
 from celosia.sw.mapper.nest import Nest
-from celosia.sw.mapper.operators import After, MapperError, Padded, convolution, encoder_operators, matmul
+from celosia.sw.mapper.operators import After, MapperError, Operator, Padded, convolution, encoder_operators, matmul
 from celosia.sw.mapper.rules import RULES, accumulator_rows, scratchpad_words, statistics_rows, valid
 from celosia.sw.mapper.search import Objective, best, exhaustive, figure, sample
 from celosia.sw.mapper.space import ORDERS, Mapping, Mappings, Space
@@ -184,6 +185,7 @@ def test_pruning_loses_nothing(settings, operator):
         found = exhaustive(config, operator, objective)
         assert found.figures.get(objective, found.figures["energy_pj"]) == pytest.approx(least, rel=1e-12)
         assert found.evaluated < count / 4
+        assert 0 < found.bound <= least
         guided = best(config, operator, objective)
         assert guided.figures.get(objective, guided.figures["energy_pj"]) <= 1.02 * least
         assert guided == best(config, operator, objective)
@@ -220,15 +222,51 @@ def test_tiles_are_the_smallest_with_their_number():
     assert len(ORDERS) == 24
 
 
-def test_what_cannot_be_mapped_says_what_would_fit():
+def test_what_is_no_operator_of_a_configuration_says_what_would_be():
     with pytest.raises(MapperError, match="rows of matmul must be at least 1, not 0"):
         matmul("matmul", 0, 8, 8)
-    small = override(TINY, ["accumulator.kib=1"])
-    with pytest.raises(MapperError, match=r"accumulator\.kib must be at least 2, not 1$") as told:
-        best(small, matmul("scores", 16, 16, 300, After.SOFTMAX))
-    assert "\n" not in str(told.value)
-    assert best(override(small, ["accumulator.kib=2"]), matmul("scores", 16, 16, 300, After.SOFTMAX))
     with pytest.raises(MapperError, match=r"post\.max_channels = 1024 would fit 1024"):
         Padded(TINY, matmul("scores", 4, 4, 1028, After.SOFTMAX))
-    with pytest.raises(MapperError, match="does not fit an int32"):
-        Padded(TINY, matmul("long", 1, 70_000, 4))
+    assert Padded(TINY, matmul("scores", 4, 4, 1024, After.SOFTMAX))
+    for kernel in (1, 3):
+        with pytest.raises(MapperError, match="does not fit an int32") as told:
+            Padded(TINY, convolution("long", 1, kernel, 70_000, 4))
+        most = int(re.findall(r"(\d+) channels of long would fit", str(told.value))[0])
+        assert Padded(TINY, convolution("long", 1, kernel, most, 4))
+        with pytest.raises(MapperError, match="does not fit an int32"):
+            Padded(TINY, convolution("long", 1, kernel, most + 1, 4))
+
+
+CRAMPED = [
+    (["accumulator.kib=1"], matmul("scores", 16, 16, 300, After.SOFTMAX), ["accumulator.kib"]),
+    (["scratchpad.kib=1"], convolution("wide", 300, 1, 8, 8), ["scratchpad.kib"]),
+    (["scratchpad.kib=1"], convolution("wider", 600, 1, 8, 8), ["scratchpad.kib", "accumulator.kib"]),
+    ([], Operator(name="sums", rows=4, width=70, channels=8, outputs=8, after=After.LAYERNORM), ["stat_rows"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("settings", "operator", "lacks"), CRAMPED, ids=lambda value: getattr(value, "name", ""))
+def test_what_cannot_be_mapped_says_what_would_fit(settings, operator, lacks):
+    """What is named is enough, nothing of it is more than enough, and nothing else is named."""
+    small = override(TINY, settings)
+    for search in (best, exhaustive):
+        with pytest.raises(MapperError, match=f"no mapping of {operator.name}") as told:
+            search(small, operator)
+    assert "\n" not in str(told.value)
+    named = re.findall(r"(\S+) must be at least (\d+), not (\d+)", str(told.value))
+    assert [name for name, _, _ in named] == [next(n for n in NAMES if n.endswith(lack)) for lack in lacks]
+    enough = {name: int(least) for name, least, _ in named}
+    assert best(override(small, [f"{name}={least}" for name, least in enough.items()]), operator)
+    for name, least, now in named:
+        less = max(int(now), int(least) // 2 if name.endswith("rows") else int(least) - 1)
+        tight = enough | {name: less}
+        with pytest.raises(MapperError, match=f"{name} must be at least {least}, not {less}"):
+            best(override(small, [f"{one}={value}" for one, value in tight.items()]), operator)
+
+
+NAMES = ("scratchpad.kib", "accumulator.kib", "accumulator.stat_rows")
+
+
+def test_samples_of_what_cannot_be_mapped():
+    with pytest.raises(MapperError, match=r"accumulator\.kib must be at least 2, not 1$"):
+        sample(Space(Padded(override(TINY, ["accumulator.kib=1"]), CRAMPED[0][1])), 5, 0)
