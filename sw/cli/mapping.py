@@ -141,6 +141,9 @@ def mapspace(
     settings: SetOption = None,
     samples: Annotated[int, typer.Option(min=1, help="Valid mappings of each operator.")] = 100_000,
     seed: Annotated[int, typer.Option(min=0, help="Of the mappings.")] = 0,
+    wide: Annotated[
+        bool, typer.Option("--wide", help="Also tiles narrower than the array, and partial sums that go to memory.")
+    ] = False,
     folder: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FOLDER", help="Write the figures there, as SVG.")
     ] = None,
@@ -155,13 +158,13 @@ def mapspace(
     spreads = []
     for study in STUDIES:
         output.progress(f"{samples:,} mappings of {study.operator.name}")
-        spreads.append(spread(chosen.config, study, samples, seed))
+        spreads.append(spread(chosen.config, study, samples, seed, wide))
     files = _draw(spreads, folder) if folder is not None else []
     if json:
         rows = [one.to_dict() for one in spreads]
-        output.print_json({"configuration": chosen.label, "seed": seed, "rows": rows, "figures": files})
+        output.print_json({"configuration": chosen.label, "seed": seed, "wide": wide, "rows": rows, "figures": files})
         return
-    title = f"EDP over the best of {samples:,} random mappings on {chosen.label}"
+    title = f"EDP over the best of {samples:,} random mappings on {chosen.label}{', wide' if wide else ''}"
     output.print_tables(output.make_table(title, SPREAD_COLUMNS, [_spread_row(one.to_dict()) for one in spreads]))
     for name in files:
         print(name)

@@ -25,14 +25,14 @@ def row_step(config: Config) -> int:
 
 def acc_rows(config: Config, rows: Count, channels: Count) -> Count:
     """Accumulator rows of `rows` x `channels` results."""
-    return rows * channels // config.array.columns
+    return rows * -(-channels // config.array.columns)
 
 
 def tile_words(config: Config, rows: Count, channels: Count) -> Count:
     """Scratchpad words of `rows` rows of `channels` int8 channels: of activations, or of weights (a row an output)."""
-    return channels // config.word_bytes * rows
+    return -(-channels // config.word_bytes) * rows
 
 
 def parameter_words(config: Config, channels: Count) -> Count:
     """Scratchpad words of the parameter records of `channels` channels, a set of them."""
-    return channels // config.post.lanes * config.record_words
+    return -(-channels // config.post.lanes) * config.record_words

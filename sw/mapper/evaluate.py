@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from celosia.hw.numerics import ACC_BITS
 from celosia.sw.compiler import sizes
 from celosia.sw.compiler.cost import MATMUL_CYCLES, POST_LATENCY
 from celosia.sw.mapper import post
@@ -35,7 +36,7 @@ class Evaluation:
     @cached_property
     def cycles(self) -> Floats:
         """From the first load to the last store."""
-        written = post.result_bytes(self.nest) * self._stored
+        written = post.result_bytes(self.nest) * self._stored + self._spilled
         bus = np.maximum(self._read, written) / self._bus
         return np.maximum.reduce([self.array + self.stalls, self.post, bus]) + self.fill + self.tail + self._pass_cycles
 
@@ -91,7 +92,7 @@ class Evaluation:
     def written_bytes(self) -> Floats:
         """To memory."""
         results = post.result_bytes(self.nest) + np.where(self.nest.unfused_norm, post.PASS.written, 0)
-        return (results * self._stored).astype(np.float64)
+        return (results * self._stored + self._spilled).astype(np.float64)
 
     @cached_property
     def actions(self) -> dict[str, Floats]:
@@ -141,7 +142,12 @@ class Evaluation:
     def _read(self) -> Floats:
         """Bytes from memory but for a LayerNorm's pass of its own."""
         operands = self.nest.words[:RESULTS].sum(0) * self._word
-        return operands + post.residual_bytes(self.nest) * self._stored
+        return operands + post.residual_bytes(self.nest) * self._stored + self._spilled
+
+    @property
+    def _spilled(self) -> Ints:
+        """Bytes of partial sums that leave for memory, and come back: of `Padded.wide` alone."""
+        return (self.nest.repeats[RESULTS] - 1) * ACC_BITS // 8 * self._stored
 
     @property
     def _word(self) -> int:
@@ -156,11 +162,15 @@ class Evaluation:
         return self.nest.over_rows(self.nest.mappings.tile[ROWS], self.nest.padded.sizes[ROWS], what)
 
     @property
-    def _array_tiles(self) -> tuple[int, int]:
-        """Tiles of the array along the reduction, and along the outputs."""
-        p = self.nest.padded
+    def _array_tiles(self) -> tuple[Ints, Ints]:
+        """Tiles of the array along the reduction, and along the outputs [n]."""
+        p, n = self.nest.padded, self.nest
+
+        def tiles(axis: int, side: int) -> Ints:
+            return n.over_rows(n.mappings.tile[axis], p.sizes[axis], lambda extent: -(-extent // side))
+
         places = p.sizes[KERNEL] * p.operator.kernel_width
-        return places * p.sizes[CHANNELS] // p.config.array.rows, p.sizes[OUTPUTS] // p.config.array.columns
+        return places * tiles(CHANNELS, p.config.array.rows), tiles(OUTPUTS, p.config.array.columns)
 
     @cached_property
     def _results(self) -> Ints:
@@ -192,7 +202,7 @@ class Evaluation:
     @property
     def _products(self) -> dict[str, Ints]:
         """Actions of the array."""
-        channels, outputs = map(np.array, self._array_tiles)
+        channels, outputs = self._array_tiles
         config = self.nest.padded.config
         return self._summed(lambda rows: counts.products(config, rows, outputs, channels, 0, 1))
 

@@ -76,9 +76,9 @@ class Spread:
         }
 
 
-def spread(config: Config, study: Study, samples: int, seed: int) -> Spread:
-    """Draw `samples` valid mappings. Errors: MapperError when none fits."""
-    space = Space(Padded(config, study.operator))
+def spread(config: Config, study: Study, samples: int, seed: int, wide: bool = False) -> Spread:
+    """Draw `samples` valid mappings; `wide`: see `Padded`. Errors: MapperError when none fits."""
+    space = Space(Padded(config, study.operator, wide))
     edp = Evaluation(Nest(space.padded, sample(space, samples, seed))).edp
     found = best(config, study.operator, Objective.EDP)
     return Spread(study, np.sort(edp / edp.min()), found.figures["edp"] / float(edp.min()), space.size)

@@ -72,12 +72,14 @@ class Operator:
 class Padded:
     """Sizes of an operator's loops on `config`, in the order of `space.AXES`, with channels and outputs padded.
 
-    `units`: what tiles are multiples of. Errors: MapperError when its sums do not fit the accumulator's numbers, or its
-    rows those of POST.
+    `units`: what tiles are multiples of. `wide`: also mappings that the hardware has no means for, to see what they
+    cost: tiles narrower than the array, and partial sums that go to memory and come back. Errors: MapperError when its
+    sums do not fit the accumulator's numbers, or its rows those of POST.
     """
 
     config: Config
     operator: Operator
+    wide: bool = False
 
     def __post_init__(self) -> None:
         o, longest = self.operator, self.config.post.max_channels
@@ -97,14 +99,19 @@ class Padded:
     @property
     def units(self) -> tuple[int, int, int, int]:
         """Outputs in whole transfers: each is a row of a tile of weights."""
-        side = sizes.side(self.config)
-        return 1, max(side, sizes.row_step(self.config)), side, 1
+        return (1, 1, 1, 1) if self.wide else (1, *self._sides, 1)
 
     @property
     def sizes(self) -> tuple[int, int, int, int]:
         """Rows, outputs, channels, kernel rows."""
-        o, (_, outputs, channels, _) = self.operator, self.units
+        o, (outputs, channels) = self.operator, self._sides
         return o.rows, round_up(o.outputs, outputs), round_up(o.channels, channels), o.kernel
+
+    @property
+    def _sides(self) -> tuple[int, int]:
+        """What outputs and channels are padded to."""
+        side = sizes.side(self.config)
+        return max(side, sizes.row_step(self.config)), side
 
 
 def matmul(

@@ -41,7 +41,7 @@ def statistics_rows(nest: Nest) -> Ints:
 
 
 def _sums_stay(nest: Nest) -> Bools:
-    return nest.repeats[RESULTS] == 1
+    return (nest.repeats[RESULTS] == 1) | nest.padded.wide
 
 
 def _scratchpad(nest: Nest) -> Bools:

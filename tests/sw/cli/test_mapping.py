@@ -76,6 +76,18 @@ def test_mapspace(celosia, tmp_path):
     assert json.loads(again.stdout)["rows"] == found["rows"]
 
 
+def test_a_wider_space_has_fewer_good_mappings(celosia):
+    """The survey's mappings may do more than the hardware."""
+    narrow, wide = (
+        json.loads(celosia("analyze", "mapspace", "--samples", "2000", "--json", *more).stdout)
+        for more in ((), ("--wide",))
+    )
+    assert [narrow["wide"], wide["wide"]] == [False, True]
+    for few, many in zip(wide["rows"], narrow["rows"], strict=True):
+        assert few["within_3x"] < many["within_3x"] / 2
+        assert few["tenth_percentile"] > 2 * many["tenth_percentile"]
+
+
 def test_figures_need_matplotlib(celosia, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     result = celosia("analyze", "mapspace", "--samples", "10", "-o", tmp_path / "figures")

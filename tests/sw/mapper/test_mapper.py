@@ -85,6 +85,26 @@ def test_a_mapping_by_hand():
     assert waits == 12 * (150 + 128 * 64 / 16)
 
 
+def test_mappings_that_the_hardware_cannot_do():
+    """64 x 64 x 64 in tiles of 8 channels on a 16 x 16 array, with the reduction outermost: 8 rounds of sums."""
+    operator = matmul("narrow", 64, 64, 64)
+    order = (2, 0, 1, 3)
+    mapping = Mapping((64, 16, 8, 1), (64, 16, 8, 1), order, order, (False,) * 3, (True,) * 3)
+    wide = Nest(Padded(PRESETS["transformer"], operator, wide=True), Mappings.of([mapping]))
+    real = Nest(Padded(PRESETS["transformer"], operator), Mappings.of([mapping]))
+    assert valid(wide)[0]
+    assert not valid(real)[0]
+    # Half of the rows of PEs idle: 8 tiles of channels, not 4, by 4 of outputs.
+    assert Evaluation(wide).array[0] == 8 * 4 * (64 + 2)
+    # Sums of 4 bytes leave and come back 7 times.
+    spilled = 7 * 4 * 64 * 64
+    assert Evaluation(wide).written_bytes[0] == 64 * 64 + spilled
+    # Activations once for each tile of channels; weights with 8 bytes of records an output. Words hold 16 channels.
+    assert Evaluation(wide).read_bytes[0] == 64 * 64 + 64 * 64 + 8 * 64 + spilled
+    assert Space(wide.padded).tiles[2][0] == 1
+    assert Space(wide.padded).size > Space(real.padded).size
+
+
 def _room(config, operator, mapping) -> tuple[int, int, int]:
     """Bytes of scratchpad, sums, and rows of statistics that a mapping of a matmul takes, from scratch."""
     whole = Padded(config, operator).sizes
