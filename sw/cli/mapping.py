@@ -29,6 +29,9 @@ SizesOption = Annotated[
 ]
 
 
+MarkdownOption = Annotated[bool, typer.Option("--markdown", help="Print tables as Markdown.")]
+
+
 def mapper(
     preset: PresetOption = None,
     config: ConfigOption = None,
@@ -39,6 +42,7 @@ def mapper(
     matmul: SizesOption = None,
     fused: Annotated[bool, typer.Option("--fused", help="Also matmuls with the softmax or LayerNorm behind.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Search exhaustively too: seconds an operator.")] = False,
+    markdown: MarkdownOption = False,
     json: JsonOption = False,
 ) -> None:
     """Map every matmul of BERT-Base, and say how far at most that is from the best of all mappings.
@@ -51,6 +55,7 @@ def mapper(
     else:
         choice = resolve(preset, config, settings)
         configs = {choice.label: choice.config}
+    _check_output(json, markdown)
     if matmul is not None and tokens:
         raise CliError("--matmul and --tokens exclude one another: give one of them")
     work = [(matmul_of(matmul), None)] if matmul is not None else _encoder(tokens or list(LENGTHS), fused)
@@ -64,11 +69,10 @@ def mapper(
     if json:
         output.print_json({"rows": rows})
     else:
-        tables = [output.make_table("mappings", MAPPER_COLUMNS, [_mapper_row(row) for row in rows])]
+        _print("mappings", MAPPER_COLUMNS, [_mapper_row(row) for row in rows], markdown)
         if reasons:
             refused = [[*_subject(row), row["reason"]] for row in rows if "reason" in row]
-            tables.append(output.make_table("no mapping", REASON_COLUMNS, refused))
-        output.print_tables(*tables)
+            _print("no mapping", REASON_COLUMNS, refused, markdown)
 
 
 def matmul_of(text: str) -> "Operator":
@@ -111,6 +115,18 @@ def _map(config: "Config", operator: "Operator", check: bool) -> dict[str, Any]:
     return row
 
 
+def _check_output(json: bool, markdown: bool) -> None:
+    if json and markdown:
+        raise CliError("--json and --markdown exclude one another: give one of them")
+
+
+def _print(title: str, columns: list[str], rows: list[list[str]], markdown: bool) -> None:
+    if markdown:
+        print(output.markdown_table(columns, rows))
+    else:
+        output.print_tables(output.make_table(title, columns, rows))
+
+
 def _subject(row: dict[str, Any]) -> list[str]:
     return [row["configuration"], str(row["tokens"] or ""), row["operator"], row["shape"]]
 
@@ -147,11 +163,13 @@ def mapspace(
     folder: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FOLDER", help="Write the figures there, as SVG.")
     ] = None,
+    markdown: MarkdownOption = False,
     json: JsonOption = False,
 ) -> None:
     """Draw random mappings of the survey's four operators, and compare their EDP with the best (figures 18 to 20)."""
     from celosia.sw.mapper.mapspace import STUDIES, spread
 
+    _check_output(json, markdown)
     chosen = resolve(preset, config, settings)
     if folder is not None and folder.exists() and not folder.is_dir():
         raise CliError(f"cannot write {folder}: it is a file; -o takes a folder")
@@ -165,7 +183,7 @@ def mapspace(
         output.print_json({"configuration": chosen.label, "seed": seed, "wide": wide, "rows": rows, "figures": files})
         return
     title = f"EDP over the best of {samples:,} random mappings on {chosen.label}{', wide' if wide else ''}"
-    output.print_tables(output.make_table(title, SPREAD_COLUMNS, [_spread_row(one.to_dict()) for one in spreads]))
+    _print(title, SPREAD_COLUMNS, [_spread_row(one.to_dict()) for one in spreads], markdown)
     for name in files:
         print(name)
 

@@ -36,6 +36,8 @@ def test_what_cannot_be_mapped_has_a_row_with_the_reason(celosia):
     result = celosia("analyze", *arguments)
     assert result.exit_code == 0
     assert "no mapping" in result.stdout
+    result = celosia("analyze", *arguments, "--markdown")
+    assert f"| {reason} |" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -45,6 +47,7 @@ def test_what_cannot_be_mapped_has_a_row_with_the_reason(celosia):
         (["mapper", "--tokens", "0"], "rows of projection must be at least 1, not 0"),
         (["mapper", "--matmul", "4x4"], "a matmul must read MxKxN, such as 512x768x768, not '4x4'"),
         (["mapper", "--matmul", "4x4x4", "--tokens", "8"], "exclude one another"),
+        (["mapper", "--json", "--markdown"], "--json and --markdown exclude one another"),
         (["mapper", "--matmul", "4x99999x4"], "does not fit an int32: 65792 channels of matmul would fit"),
         (["mapspace", "--preset", "edgy"], "no preset 'edgy'; did you mean edge?"),
     ],
