@@ -4,10 +4,9 @@ docs/hdp.md says the same in words. The order of the steps: `split`, `integer_sc
 `keep_heads`, `kept_scores`, `pruned_softmax`. Everything is vectorised: leading axes are a batch of heads.
 """
 
-from celosia.sw.golden.hdp.blocks import BlockShape, Importance, block_exists, importance, spread
+from celosia.hw.hdp.widths import HEAD_BITS, RHO_ONE, Importance, Range, largest_code
+from celosia.sw.golden.hdp.blocks import BlockShape, block_exists, importance, spread
 from celosia.sw.golden.hdp.decide import (
-    HEAD_BITS,
-    RHO_ONE,
     RowOfBlocks,
     check_rho,
     head_importance,
@@ -20,8 +19,8 @@ from celosia.sw.golden.hdp.decide import (
     tau_limit,
 )
 from celosia.sw.golden.hdp.softmax import Pruned, exp2_weight_second_order, linear_row_factor, pruned_softmax
-from celosia.sw.golden.hdp.split import integer_scores, kept_scores, largest_code, split
-from celosia.sw.golden.hdp.widths import Range, widths
+from celosia.sw.golden.hdp.split import integer_scores, kept_scores, split
+from celosia.sw.golden.hdp.widths import widths
 
 __all__ = [
     "HEAD_BITS",

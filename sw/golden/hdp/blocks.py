@@ -4,28 +4,14 @@ A block is `height` queries by `width` keys. The last row and column of blocks m
 or a causal mask may leave holes: only valid scores count. A block without any does not exist.
 """
 
-import enum
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from celosia.hw.hdp.widths import Importance
 from celosia.sw.golden.rounding import IntArray, integers
 from celosia.sw.golden.softmax import BoolArray
-
-
-class Importance(enum.StrEnum):
-    """What a block's importance theta is, over its valid integer scores A."""
-
-    ABS_SUM = "abs-sum"
-    """Sum of |A|, as published."""
-    SUM = "sum"
-    """Sum of A."""
-    MAX = "max"
-    """Largest A."""
-    MEAN_MAX = "mean-max"
-    """Sum over the block's rows of each row's largest A: the mean of the maxima without the division, which is the same
-    for all blocks of a row of blocks. A row without a valid score adds nothing."""
 
 
 @dataclass(frozen=True)

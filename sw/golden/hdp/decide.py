@@ -8,15 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from celosia.hw.hdp.widths import HEAD_BITS, RHO_FRACTION, RHO_ONE
 from celosia.sw.golden.rounding import IntArray, integers
 from celosia.sw.golden.softmax import BoolArray
-
-RHO_FRACTION = 8
-"""Fraction bits of rho and of tau."""
-RHO_ONE = 1 << RHO_FRACTION
-"""rho = 1: only the largest of a row is kept. -RHO_ONE: nothing is pruned."""
-HEAD_BITS = 32
-"""Width of a head's importance and of the limit that it is compared with, signed."""
 
 
 @dataclass(frozen=True)

@@ -6,21 +6,9 @@ Source: HDP, arXiv 2407.12893, whose integer and fraction parts these are; round
 import numpy as np
 import numpy.typing as npt
 
+from celosia.hw.hdp.widths import CODE_BITS, largest_code
 from celosia.sw.golden.matmul import matmul
 from celosia.sw.golden.rounding import IntArray, integers, rshift
-
-CODE_BITS = 8
-"""Width of a code of Q or K, signed."""
-
-
-def largest_code(fraction: int = 4) -> int:
-    """The code at which codes saturate before they are split: the largest with an integer part of 8 - fraction bits.
-
-    Errors: ValueError unless 1 <= fraction <= 6.
-    """
-    if not 1 <= fraction <= CODE_BITS - 2:
-        raise ValueError(f"fraction must be from 1 to {CODE_BITS - 2} bits, not {fraction!r}")
-    return (1 << (CODE_BITS - 1)) - 1 - (1 << (fraction - 1))
 
 
 def split(codes: npt.ArrayLike, fraction: int = 4) -> tuple[IntArray, IntArray]:

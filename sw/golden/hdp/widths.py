@@ -1,44 +1,11 @@
 """Range and width of every intermediate of HDP, derived (docs/hdp.md, "Widths")."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-
-from celosia.sw.golden.hdp.blocks import BlockShape, Importance
-from celosia.sw.golden.hdp.decide import RHO_ONE
-from celosia.sw.golden.hdp.split import CODE_BITS, largest_code, split
+from celosia.hw.hdp.widths import CODE_BITS, Importance, Range, decision_widths, hull, largest_code, parts
+from celosia.sw.golden.hdp.blocks import BlockShape
+from celosia.sw.golden.hdp.split import split
 
 WEIGHT_MAX = 255
 """Largest softmax weight."""
-
-
-@dataclass(frozen=True)
-class Range:
-    """Least and greatest value of an intermediate; both are reached, except where the table says otherwise."""
-
-    low: int
-    high: int
-
-    @property
-    def signed(self) -> bool:
-        """Whether it can be negative."""
-        return self.low < 0
-
-    @property
-    def bits(self) -> int:
-        """Bits of two's complement, or of an unsigned number where nothing is negative."""
-        if self.signed:
-            return max((-self.low - 1).bit_length(), self.high.bit_length()) + 1
-        return max(self.high.bit_length(), 1)
-
-    def times(self, *factors: int) -> "Range":
-        """Range of a product with any of the factors."""
-        return hull(x * factor for x in (self.low, self.high) for factor in factors)
-
-
-def hull(values: Iterable[int]) -> Range:
-    """The range of some values."""
-    found = list(values)
-    return Range(min(found), max(found))
 
 
 def widths(
@@ -51,27 +18,15 @@ def widths(
     (its importance; tau must fit it), weight, weight_difference, weight_sum, context (P.V).
     """
     half = 1 << (CODE_BITS - 1)
-    top = largest_code(fraction)
-    parts = [split(code, fraction) for code in range(-half, top + 1)]
-    i, f = hull(int(whole) for whole, _ in parts), hull(int(part) for _, part in parts)
-    a = i.times(i.low, i.high).times(head_width)
-    cross = _pair_range(fraction).times(head_width)
-    count = -(-length // shape.width)
-    theta = _theta(a, shape, rule)
-    row_sum = theta.times(1, count)
-    rows = -(-length // shape.height)
+    whole, part = parts(fraction)
+    decisions = decision_widths(head_width, length, shape.height, shape.width, rule, fraction)
     return {
-        "integer": i,
-        "fraction": f,
-        "score_integer": a,
-        "cross": cross,
+        "integer": whole,
+        "fraction": part,
+        "score_integer": decisions.pop("score_integer"),
+        "cross": _pair_range(fraction).times(head_width),
         "score": (_score_range(fraction) if approximate else Range(-half * (half - 1), half * half)).times(head_width),
-        "theta": theta,
-        "row_extreme": theta,
-        "row_sum": row_sum,
-        "row_count": Range(0, count),
-        "product": row_sum.times(RHO_ONE),
-        "head": row_sum.times(1, rows),
+        **decisions,
         "weight": Range(0, WEIGHT_MAX),
         "weight_difference": Range(-WEIGHT_MAX, WEIGHT_MAX),
         "weight_sum": Range(0, WEIGHT_MAX * length),
@@ -79,18 +34,11 @@ def widths(
     }
 
 
-def _theta(a: Range, shape: BlockShape, rule: Importance) -> Range:
-    area = shape.height * shape.width
-    if rule is Importance.ABS_SUM:
-        return Range(0, max(-a.low, a.high) * area)
-    return a.times(1, {Importance.SUM: area, Importance.MAX: 1, Importance.MEAN_MAX: shape.height}[rule])
-
-
 def _pair_range(fraction: int) -> Range:
     """Of the two cross products of one pair of codes."""
     half, top = 1 << (CODE_BITS - 1), largest_code(fraction)
-    parts = [tuple(int(x) for x in split(code, fraction)) for code in range(-half, top + 1)]
-    return hull(f_q * i_k + i_q * f_k for i_q, f_q in parts for i_k, f_k in parts)
+    pairs = [tuple(int(x) for x in split(code, fraction)) for code in range(-half, top + 1)]
+    return hull(f_q * i_k + i_q * f_k for i_q, f_q in pairs for i_k, f_k in pairs)
 
 
 def _score_range(fraction: int) -> Range:
