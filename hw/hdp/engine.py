@@ -1,0 +1,79 @@
+"""The sparsity engine of hybrid dynamic pruning."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from celosia.hw.hdp.config import EngineConfig
+from celosia.hw.hdp.decision import Comparison, Waiting
+from celosia.hw.hdp.importance import Gather, RowTerms
+from celosia.hw.hdp.layouts import Beat, Head, Masks, Setting
+from celosia.hw.hdp.statistics import RowStatistics, tree_latency
+from celosia.hw.hdp.threshold import Threshold
+
+
+class SparsityEngine(wiring.Component):
+    """Decides which blocks and heads of attention are computed, from integer scores (docs/hdp.md).
+
+    Ports: `i`: `Beat`, one in any cycle: the rows of the first keys, then those of the next. `setting`: `Setting`, the
+    same as long as `busy`. `masks`: `Masks`, a group each. `head`: `Head`, valid for a cycle. `busy`: a head has begun
+    and not all of its masks are taken. `overflow`: masks waited too long (below); they are wrong from here to a reset.
+
+    Latency, to the cycle from a row of blocks' last beat: `latency` to its first masks, `head_latency` to the head.
+    Throughput: a beat a cycle in, masks of a group a cycle out. Rows and heads of any lengths may follow one another
+    without a pause: masks of a row take at most the cycles that its beats took, and overlap with the beats of the next.
+    Room: a ring of `depth` groups. Thetas wait for their row, and `wait` cycles more for its cut, so that with `masks`
+    always ready no more than `groups + wait` wait. Every cycle in which masks stand may add a group, if one came in it:
+    in blocks of h rows, one in h. `depth - 1 - groups - wait`, at least `slack`, is what may add up.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        self.terms, self.gather, self.statistics = RowTerms(config), Gather(config), RowStatistics(config)
+        self.threshold, self.comparison = Threshold(config), Comparison(config)
+        self.head_latency = tree_latency(config) + 4
+        # From a group's place in the ring to where it can be read: row, cut, and the counter of cuts.
+        self.wait = tree_latency(config) + 1 + self.threshold.latency + 1
+        self.latency = 2 + self.wait + 3
+        self.depth = 1 << (config.groups + self.wait + config.slack).bit_length()
+        self.waiting = Waiting(config, self.depth)
+        super().__init__(
+            {
+                "setting": In(Setting(config)),
+                "i": In(stream.Signature(Beat(config), always_ready=True)),
+                "masks": Out(stream.Signature(Masks(config))),
+                "head": Out(stream.Signature(Head(), always_ready=True)),
+                "busy": Out(1),
+                "overflow": Out(1),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.submodules.terms = terms = self.terms
+        m.submodules.gather = gather = self.gather
+        m.submodules.statistics = statistics = self.statistics
+        m.submodules.threshold = threshold = self.threshold
+        m.submodules.waiting = waiting = self.waiting
+        m.submodules.comparison = comparison = self.comparison
+        connect(m, flipped(self.i), terms.i)
+        connect(m, terms.o, gather.i)
+        m.d.comb += [part.setting.eq(self.setting) for part in (terms, gather, statistics, comparison)]
+        for user in (statistics, waiting):
+            m.d.comb += [user.i.valid.eq(gather.o.valid), user.i.payload.eq(gather.o.payload)]
+        connect(m, statistics.row, threshold.i)
+        connect(m, statistics.head, flipped(self.head))
+        connect(m, threshold.o, waiting.cuts)
+        connect(m, waiting.group, comparison.i)
+        connect(m, comparison.o, flipped(self.masks))
+        m.d.comb += [
+            threshold.rho.eq(self.setting.rho),
+            comparison.cut.eq(waiting.cut),
+            self.overflow.eq(waiting.overflow),
+        ]
+        inside, beat = Signal(), self.i.p
+        with m.If(self.i.valid):
+            m.d.sync += inside.eq(~(beat.last & beat.end_row & beat.end_head))
+        quiet = waiting.empty & comparison.empty
+        m.d.comb += self.busy.eq(inside | terms.o.valid | gather.o.valid | ~quiet)
+        return m

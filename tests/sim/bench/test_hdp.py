@@ -1,0 +1,45 @@
+"""The sparsity engine: run-time widths, one width, one lane, and the size of the 16 x 16 array."""
+
+from dataclasses import asdict
+
+import pytest
+
+from celosia.hw.config import ConfigError
+from celosia.hw.hdp.config import EngineConfig
+from celosia.hw.hdp.engine import SparsityEngine
+from celosia.hw.hdp.widths import Importance
+from celosia.sim.bench.harness import run_bench
+
+CONFIGS = {
+    "tiny": EngineConfig(columns=4, height=3, head_width=8, length=22),
+    "lane": EngineConfig(
+        columns=4, narrowest=4, widest=4, height=2, rules=(Importance.ABS_SUM,), head_width=3, length=9, slack=0
+    ),
+    "pairs": EngineConfig(
+        columns=8,
+        narrowest=2,
+        height=2,
+        rules=(Importance.ABS_SUM, Importance.MAX),
+        head_width=32,
+        length=60,
+    ),
+    "maxima": EngineConfig(columns=8, widest=4, height=4, rules=(Importance.MAX,), head_width=32, length=64),
+    "array": EngineConfig(columns=16, length=128),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_sparsity_engine(name: str) -> None:
+    config = CONFIGS[name]
+    run_bench(SparsityEngine(config), "celosia.sim.bench.hdp", name=name, parameters=asdict(config))
+
+
+def test_bad_sizes() -> None:
+    with pytest.raises(ConfigError, match="columns must be a power of two, not 12"):
+        EngineConfig(columns=12)
+    with pytest.raises(ConfigError, match="narrowest <= widest <= columns must hold, not 4, 2, 16"):
+        EngineConfig(narrowest=4, widest=2)
+    with pytest.raises(ConfigError, match="height must be an integer of at least 1, not 0"):
+        EngineConfig(height=0)
+    with pytest.raises(ConfigError, match="would have 33 bits, and may have 32"):
+        EngineConfig(length=1024, rules=(Importance.SUM,), head_width=32, widest=1, height=1)
