@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from celosia.hw.numerics import DEN_BITS, EXP_BITS, EXP_FRACTION, MULT_BITS
+from celosia.sw.golden.factor import row_factor_by
 from celosia.sw.golden.matmul import matmul
-from celosia.sw.golden.rounding import MAX_SHIFT, IntArray, bit_length, integers, rshift
+from celosia.sw.golden.rounding import IntArray, integers, rshift
 from celosia.sw.golden.softmax import WeightFunction, exp2_weight, row_max, softmax_weights
 
 _EXP_SCALE = 7
@@ -89,16 +90,9 @@ def linear_row_factor(mant: npt.ArrayLike, shift: npt.ArrayLike, den: npt.ArrayL
     `den` is normalised to m in [1, 2) with 15 fraction bits (truncated); `r = 24/17 - 8/17 m` has 16 fraction bits;
     `q = rshift(mant * r, 15)`. Operands, zeros and large shifts as for `row_factor`. Errors: ValueError likewise.
     """
-    mantissa, divisor = integers(mant), integers(den)
-    if np.any((mantissa < 0) | (mantissa >> MULT_BITS)):
-        raise ValueError(f"mant must have at most {MULT_BITS} bits, unsigned")
-    if np.any((divisor < 0) | (divisor >> DEN_BITS)):
-        raise ValueError(f"den must have at most {DEN_BITS} bits, unsigned")
-    length = bit_length(divisor)
-    m = (divisor << (DEN_BITS - length)) >> (DEN_BITS - MULT_BITS)
-    q = rshift(mantissa * (_RECIPROCAL_START - rshift(_RECIPROCAL_SLOPE * m, MULT_BITS - 1)), MULT_BITS - 1)
-    s = integers(shift) + length
-    zero = (divisor == 0) | (s > MAX_SHIFT)
-    if np.any(~zero & (s < 0)):
-        raise ValueError("the factor is too large: its shift would be negative")
-    return np.where(zero, 0, q), np.where(zero, 0, s)
+
+    def quotient(mantissa: IntArray, normal: IntArray) -> IntArray:
+        m = normal >> (DEN_BITS - MULT_BITS)
+        return rshift(mantissa * (_RECIPROCAL_START - rshift(_RECIPROCAL_SLOPE * m, MULT_BITS - 1)), MULT_BITS - 1)
+
+    return row_factor_by(quotient, mant, shift, den)

@@ -1,9 +1,8 @@
 """Figures of quality against sparsity, as SVG by matplotlib: the same text for the same rows."""
 
-import io
 from collections.abc import Sequence
-from typing import Any
 
+from celosia.sw.drawing import blank, look, svg
 from celosia.sw.model.errors import ModelError
 from celosia.sw.model.hdp.curves import ALSO, Row
 
@@ -13,19 +12,11 @@ _MARKERS = "osD^vPX*"
 def plots(rows: Sequence[Row]) -> dict[str, str]:
     """SVG files by name, one for each figure and kind of text with curves. Errors: ModelError without matplotlib."""
     try:
-        import matplotlib
+        __import__("matplotlib")
     except ModuleNotFoundError:
         raise ModelError("figures need matplotlib: run `pip install celosia[report]`") from None
     found = {}
-    look: Any = {
-        "svg.hashsalt": "celosia",  # names of clips and markers are random without it
-        "svg.fonttype": "path",
-        "font.family": "DejaVu Sans",  # comes with matplotlib: the same letters everywhere
-        "font.size": 8,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-    }
-    with matplotlib.rc_context(look):
+    with look():
         for figure, text in dict.fromkeys((row.figure, row.text) for row in rows):
             curves = curves_of(rows, figure, text)
             if curves:
@@ -48,9 +39,7 @@ def sparsity_of(row: Row) -> float:
 
 
 def _draw(figure: str, text: str, curves: dict[str, list[Row]]) -> str:
-    from matplotlib.figure import Figure
-
-    drawing = Figure(figsize=(5.0, 3.2), layout="constrained")
+    drawing = blank(5.0, 3.2)
     axes = drawing.add_subplot()
     scored = all(row.difference is not None for points in curves.values() for row in points)
     for index, (name, points) in enumerate(curves.items()):
@@ -66,7 +55,4 @@ def _draw(figure: str, text: str, curves: dict[str, list[Row]]) -> str:
         axes.set_ylim(bottom=max(axes.get_ylim()[0], -6.0))
     axes.grid(visible=True, linewidth=0.3)
     axes.legend(frameon=False, fontsize=7)
-    out = io.StringIO()
-    # Neither the date nor the version may make equal results differ.
-    drawing.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    return out.getvalue()
+    return svg(drawing)
