@@ -24,11 +24,6 @@ COLUMNS = ["operation", "configuration", "memory", ">modelled", ">measured", ">e
 app.command("hdp")(curves.curves)
 
 
-@app.callback()
-def _group() -> None:
-    """Analyse before anything is built or simulated."""
-
-
 app.command("mapper")(mapping.mapper)
 app.command("mapspace")(mapping.mapspace)
 

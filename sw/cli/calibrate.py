@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from celosia.sw.model.hdp.calibrate import Fitted
     from celosia.sw.model.hdp.probe import Probe
 
-app = typer.Typer(help="Find settings on text: never on the text that results are reported on.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.callback()
