@@ -1,7 +1,7 @@
 """Stream buffers and arbiters."""
 
 from amaranth.hdl import Cat, Module, Mux, Shape, Signal
-from amaranth.lib import fifo, stream, wiring
+from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 
@@ -68,7 +68,8 @@ class Queue(wiring.Component):
 
     Two words are a skid buffer: `o` and `i.ready` come from registers. More are a memory, whose words come out through
     its read multiplexer; `registered` puts a skid buffer behind it, for two more words and one more cycle of latency,
-    where much hangs on `o`.
+    where much hangs on `o`. `i.ready` and the valid of the last stage come from registers, and so does what writes the
+    memory: whether a word comes in decides too late.
     Ports: `i`, `o`: streams of `shape`.
     """
 
@@ -85,22 +86,33 @@ class Queue(wiring.Component):
             wiring.connect(m, wiring.flipped(self.i), pair.i)
             wiring.connect(m, pair.o, wiring.flipped(self.o))
             return m
-        width = Shape.cast(self.shape).width
-        m.submodules.fifo = inner = fifo.SyncFIFO(width=width, depth=self.depth)
-        word = Signal(width)
-        m.d.comb += [
-            inner.w_data.eq(self.i.payload),
-            inner.w_en.eq(self.i.valid),
-            self.i.ready.eq(inner.w_rdy),
-            word.eq(inner.r_data),
-        ]
         out = self.o
         if self.registered:
             m.submodules.pair = pair = SkidBuffer(self.shape)
             wiring.connect(m, pair.o, wiring.flipped(self.o))
             out = pair.i
-        m.d.comb += [out.payload.eq(word), out.valid.eq(inner.r_rdy), inner.r_en.eq(out.ready)]
+        self._memory(m, out)
         return m
+
+    def _memory(self, m: Module, out) -> None:
+        m.submodules.cells = cells = memory.Memory(shape=Shape.cast(self.shape), depth=self.depth, init=[])
+        write, read = cells.write_port(), cells.read_port(domain="comb")
+        level, filled, room = Signal(range(self.depth + 1)), Signal(), Signal(init=1)
+        push, pop = self.i.valid & room, filled & out.ready
+        m.d.comb += [
+            self.i.ready.eq(room),
+            write.en.eq(room),
+            write.data.eq(self.i.payload),
+            out.valid.eq(filled),
+            out.payload.eq(read.data),
+        ]
+        for port, moves in ((write, push), (read, pop)):
+            with m.If(moves):
+                m.d.sync += port.addr.eq(Mux(port.addr == self.depth - 1, 0, port.addr + 1))
+        with m.If(push & ~pop):
+            m.d.sync += [level.eq(level + 1), filled.eq(1), room.eq(level != self.depth - 1)]
+        with m.Elif(pop & ~push):
+            m.d.sync += [level.eq(level - 1), filled.eq(level != 1), room.eq(1)]
 
 
 def exceeds(left, right):

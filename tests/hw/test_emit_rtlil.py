@@ -77,7 +77,7 @@ def _raw(component: wiring.Component, name: str) -> str:
 
 def test_equal_modules_are_merged_and_others_are_not() -> None:
     names = re.findall(r"^module (\S+?)\(", verilog(Chain(), "chain"), re.MULTILINE)
-    assert names == ["chain", "chain_U_4", "chain_part0", "chain_part2", "chain_part2_fifo"]
+    assert names == ["chain", "chain_U_4", "chain_part0", "chain_part2"]
 
 
 def test_names_are_plain_and_nothing_tells_where_it_was_made() -> None:
