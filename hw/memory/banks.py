@@ -80,6 +80,11 @@ class Banks(wiring.Component):
         read_grants: list[Signal] = []
         write_grants: list[Signal] = []
         outputs: list[Signal] = []
+        # Words wait for a cycle beside their writers; who writes where is decided meanwhile.
+        self.kept = [
+            Signal.like(write.payload, name=f"kept{i}", reset_less=True) for i, write in enumerate(self.writes)
+        ]
+        m.d.sync += [kept.eq(write.payload) for kept, write in zip(self.kept, self.writes, strict=True)]
         for bank in range(self.banks):
             memory = Sram(self.depth, self.width, self.granules)
             m.submodules[f"bank{bank}"] = memory
@@ -123,23 +128,22 @@ class Banks(wiring.Component):
     def _write(self, m: Module, bank: int, memory: Sram) -> Signal:
         arbiter = Arbiter(fixed=self.fixed_writes, rotating=self.writers - self.fixed_writes)
         m.submodules[f"write_arbiter{bank}"] = arbiter
-        address = Signal.like(memory.write_address, name=f"write_address{bank}", reset_less=True)
-        word = Signal.like(memory.write_data, name=f"write_data{bank}", reset_less=True)
+        granted = Signal(self.writers, name=f"granted{bank}")
+        m.d.sync += granted.eq(arbiter.grant)
         m.d.comb += arbiter.request.eq(Cat(w.valid & (w.payload.address[: self._select] == bank) for w in self.writes))
         # The data of the last writer is the default: its mask alone keeps the memory still.
-        *others, last = list(enumerate(self.writes))
-        m.d.comb += [memory.write_address.eq(address), memory.write_data.eq(word)]
-        m.d.sync += [
-            address.eq(last[1].payload.address[self._select :]),
-            word.eq(last[1].payload.data),
-            memory.write_en.eq(Mux(arbiter.grant[last[0]], last[1].payload.mask, 0)),
+        *others, last = zip(self.kept, granted, strict=True)
+        m.d.comb += [
+            memory.write_address.eq(last[0].address[self._select :]),
+            memory.write_data.eq(last[0].data),
+            memory.write_en.eq(Mux(last[1], last[0].mask, 0)),
         ]
-        for index, write in others:
-            with m.If(arbiter.grant[index]):
-                m.d.sync += [
-                    address.eq(write.payload.address[self._select :]),
-                    word.eq(write.payload.data),
-                    memory.write_en.eq(write.payload.mask),
+        for write, grant in others:
+            with m.If(grant):
+                m.d.comb += [
+                    memory.write_address.eq(write.address[self._select :]),
+                    memory.write_data.eq(write.data),
+                    memory.write_en.eq(write.mask),
                 ]
         return arbiter.grant
 

@@ -33,13 +33,15 @@ class ReadPort(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         m.submodules.words = words = Queue(self.width, self.room)
-        free = Signal(range(self.room + 1), init=self.room)
-        asked, taken = Signal(), Signal()
+        # What was asked for is counted a cycle late: grants come late. `one`, `more`: as much is `free`.
+        free, one, more = Signal(range(self.room + 1), init=self.room), Signal(), Signal(init=1)
+        asked, taken, some = Signal(), Signal(), Signal()
+        m.d.sync += asked.eq(self.request.valid & self.request.ready)
         m.d.comb += [
+            some.eq(more | (one & ~asked)),
             self.request.payload.eq(self.port.address.payload),
-            self.request.valid.eq(self.port.address.valid & free.any()),
-            self.port.address.ready.eq(self.request.ready & free.any()),
-            asked.eq(self.request.valid & self.request.ready),
+            self.request.valid.eq(self.port.address.valid & some),
+            self.port.address.ready.eq(self.request.ready & some),
             words.i.payload.eq(self.response.payload),
             words.i.valid.eq(self.response.valid),
             self.port.data.payload.eq(words.o.payload),
@@ -48,7 +50,7 @@ class ReadPort(wiring.Component):
             taken.eq(words.o.valid & words.o.ready),
         ]
         with m.If(asked & ~taken):
-            m.d.sync += free.eq(free - 1)
+            m.d.sync += [free.eq(free - 1), one.eq(free == 2), more.eq(free > 2)]
         with m.Elif(taken & ~asked):
-            m.d.sync += free.eq(free + 1)
+            m.d.sync += [free.eq(free + 1), one.eq(~free.any()), more.eq(free.any())]
         return m
