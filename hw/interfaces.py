@@ -45,8 +45,8 @@ class UnitSignature(wiring.Signature):
 
     `instruction`: a 256-bit instruction whose tokens were taken. `done`: valid for one cycle, no ready: the
     instruction's effects are visible; in instruction order, at most one a cycle. `busy`: an instruction has started
-    and is not done. `status`: this cycle's work. `fault`: valid from the cycle of a fault until reset; the unit stops
-    and starts nothing new.
+    and is not done. `status`: its work, at most a cycle late. `fault`: valid from the cycle of a fault until reset; the
+    unit stops and starts nothing new.
     """
 
     def __init__(self) -> None:

@@ -24,10 +24,9 @@ UNIT_NAMES = tuple(unit.name.lower() for unit in isa.Unit)
 class Execution(wiring.Component):
     """Everything that belongs to one program: fetch, dispatch, queues, semaphores, traps. Reset it before each.
 
-    An instruction passes from the bus to its unit in four cycles; one a cycle, and one to a unit every other
-    cycle, when queues and tokens allow it. A token
-    given in a cycle is used in the next. From the cycle after a fault (two after an overflow) nothing new is offered to
-    a unit.
+    An instruction passes from the bus to its unit in four cycles; one a cycle, and one to a unit every other cycle,
+    when queues and tokens allow it. A token given in a cycle is used in the next. From the cycle after a fault (three
+    after an overflow) nothing new is offered to a unit.
 
     Ports: `go`: begin, with the program at byte `program` of the window `base`, `size`. `running`: watch for faults.
     `stop`: fetch nothing more. `watchdog`: its limit. `axi`: the program. `load`, `array`, `post`, `store`: the units;

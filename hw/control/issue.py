@@ -16,9 +16,9 @@ class Issue(wiring.Component):
     stream's valid does not fall.
 
     Ports: `i`: the queue. `o`: the unit's instruction stream. `available`: units whose token is there; `take`: units
-    whose token is taken in this cycle. `missing`: units for whose token it waits. `freeze`: offer nothing new. `waits`:
-    an instruction waits here or in the queue.
-    `started`: an instruction went to the unit. `pc`: the one that did so last.
+    whose token is taken, in the cycle of `started`. `missing`: units for whose token it waits. `freeze`: offer nothing
+    new. `waits`: an instruction waits here or in the queue. `started`: an instruction went to the unit, in the cycle
+    before. `pc`: the one that did so last.
     """
 
     def __init__(self, unit: isa.Unit) -> None:
@@ -40,20 +40,21 @@ class Issue(wiring.Component):
         m = Module()
         # `vacant` is `~holds`, of its own because each bit of `held` hangs on it.
         held, offered = Signal.like(self.i.payload, reset_less=True), Signal()
-        holds, vacant = Signal(), Signal(init=1)
+        holds, vacant, starts = Signal(), Signal(init=1), Signal()
         head = isa.Head(held.instruction[: isa.Head.as_shape().size])
         m.d.comb += [
             self.missing.eq(Mux(holds, head.wait & ~self.available, 0)),
             self.o.payload.eq(held.instruction),
             self.o.valid.eq(holds & ~self.missing.any() & (~self.freeze | offered)),
-            self.started.eq(self.o.valid & self.o.ready),
+            starts.eq(self.o.valid & self.o.ready),
             self.i.ready.eq(vacant),
             self.waits.eq(holds | self.i.valid),
+            # Soon enough for the next instruction, which comes into `held` at the end of this cycle.
             self.take.eq(Mux(self.started, head.wait, 0)),
         ]
-        m.d.sync += offered.eq(self.o.valid & ~self.o.ready)
+        m.d.sync += [offered.eq(self.o.valid & ~self.o.ready), self.started.eq(starts)]
         with m.If(self.i.ready):
             m.d.sync += [held.eq(self.i.payload), holds.eq(self.i.valid), vacant.eq(~self.i.valid)]
-        with m.If(self.started):
+        with m.If(starts):
             m.d.sync += [holds.eq(0), vacant.eq(1), self.pc.eq(held.pc)]
         return m

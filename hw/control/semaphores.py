@@ -39,7 +39,7 @@ class Semaphores(wiring.Component):
 
     Ports: `give[u]`: units to which unit u gives a token in this cycle. `take[u]`: units whose token unit u takes.
     `available[u]`: units whose token waits for unit u. `pc[u]`: the instruction that unit u started last. `fault`:
-    overflow, with giver * UNITS + receiver as the address.
+    overflow two cycles before, with giver * UNITS + receiver as the address.
     """
 
     def __init__(self) -> None:
@@ -73,13 +73,13 @@ class Semaphores(wiring.Component):
         fault = self.fault.payload
         pair = Signal(range(isa.UNITS**2))
         pc = Signal(PC_BITS)
+        m.d.comb += fault.code.eq(isa.Trap.SEMAPHORE_OVERFLOW)
         # The last assignment holds: go backwards, so that the lowest pair is reported.
         for (giver, receiver), overflow in reversed(overflows.items()):
             with m.If(overflow):
                 m.d.comb += [pair.eq(giver * isa.UNITS + receiver), pc.eq(self.pc[giver])]
-        m.d.comb += [
+        m.d.sync += [
             self.fault.valid.eq(Cat(overflows.values()).any()),
-            fault.code.eq(isa.Trap.SEMAPHORE_OVERFLOW),
             fault.address.eq(pair),
             fault.pc.eq(pc),
         ]
