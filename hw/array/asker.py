@@ -24,8 +24,9 @@ class Asker(wiring.Component):
     `address`, `order`. Latency: two cycles. Throughput: one a cycle.
     """
 
-    ROOM = 4
-    """Those begun and not yet sent: as many as the cycles from one to the other, and back to `room`."""
+    ROOM = 5
+    """Those begun and not yet sent: as many as the cycles from one to the other, and back to `room`. The queue's
+    register has two of them."""
 
     def __init__(self, config: Config, order: data.StructLayout) -> None:
         self.asked = Asked(config, order)
@@ -41,7 +42,7 @@ class Asker(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        m.submodules.queue = queue = Queue(self.asked, self.ROOM, registered=True)
+        m.submodules.queue = queue = Queue(self.asked, self.ROOM - 2, registered=True)
         o, free, sent = queue.o, Signal(range(self.ROOM + 1), init=self.ROOM), Signal()
         m.d.comb += [
             queue.i.payload.eq(self.i.payload),
@@ -51,8 +52,8 @@ class Asker(wiring.Component):
             self.address.valid.eq(o.valid & self.order.ready),
             self.order.valid.eq(o.valid & self.address.ready),
             o.ready.eq(self.address.ready & self.order.ready),
-            sent.eq(o.valid & o.ready),
         ]
+        m.d.sync += sent.eq(o.valid & o.ready)
         with m.If(self.begun & ~sent):
             m.d.sync += [free.eq(free - 1), self.room.eq(free != 1)]
         with m.Elif(sent & ~self.begun):

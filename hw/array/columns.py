@@ -3,7 +3,7 @@
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
+from amaranth.utils import bits_for, ceil_log2
 
 from celosia.hw import isa
 from celosia.hw.array.asker import Asked
@@ -56,15 +56,15 @@ class WeightSequencer(wiring.Component):
         self.index = Signal(order["index"].shape, reset_less=True)
         self.group = Signal(order["group"].shape, reset_less=True)
         self.part = Signal(order["part"].shape, reset_less=True)
+        self.words = Loop(bits_for(max(config.array.rows, config.array.columns)))
         self.k, self.n = Loop(len(self.job.k_tiles)), Loop(len(self.job.n_tiles))
         self.last_index, self.last_group, self.last_part = Signal(), Signal(), Signal()
 
     def elaborate(self, platform) -> Module:
         m = Module()
         move, last = self.begun, Signal()
-        rows, columns = self.config.array.rows, self.config.array.columns
         m.d.comb += [
-            self.last_index.eq(self.index == Mux(self.job.transposed, columns - 1, rows - 1)),
+            self.last_index.eq(self.words.last),
             self.last_group.eq(self.job.transposed | (self.group == groups_of(self.config) - 1)),
             self.last_part.eq(self.part == parts_of(self.config) - 1),
             last.eq(self.last_index & self.last_group & self.k.last & self.n.last),
@@ -84,16 +84,20 @@ class WeightSequencer(wiring.Component):
         held, order, address = Signal(), self.o.payload.order, Signal.like(self.address_now)
         m.d.sync += held.eq(move)
         m.d.comb += [
-            move.eq(self.running & self.room & ~self.fault.valid),
+            move.eq(self.running & self.room),
             self.o.valid.eq(held & ~self.fault.valid),
             self.o.payload.address.eq(address),
             self.fault.payload.code.eq(isa.Trap.SCRATCHPAD_RANGE),
             self.fault.payload.address.eq(address),
         ]
         with m.If(move):
+            # A fault stays. Turns after it go nowhere, and end where there is no more room for them.
+            with m.If(~self.fault.valid):
+                m.d.sync += [
+                    address.eq(self.address_now),
+                    self.fault.valid.eq(self.address_now >= self.config.scratchpad_words),
+                ]
             m.d.sync += [
-                address.eq(self.address_now),
-                self.fault.valid.eq(self.address_now >= self.config.scratchpad_words),
                 order.transposed.eq(self.job.transposed),
                 order.index.eq(self.index),
                 order.group.eq(self.group),
@@ -103,8 +107,14 @@ class WeightSequencer(wiring.Component):
 
     def _loops(self, m: Module, move: Signal) -> None:
         """K tiles within n tiles; a turn ends with a tile's last word."""
-        m.submodules.k, m.submodules.n = self.k, self.n
+        m.submodules.words, m.submodules.k, m.submodules.n = self.words, self.k, self.n
         turn, job = move & self.last_index & self.last_group, self.jobs.payload
+        rows, columns = self.config.array.rows, self.config.array.columns
+        m.d.comb += [
+            self.words.start.eq(self.jobs.ready),
+            self.words.turns.eq(Mux(job.transposed, columns, rows)),
+            self.words.step.eq(move),
+        ]
         for loop, turns in ((self.k, job.k_tiles), (self.n, job.n_tiles)):
             m.d.comb += [loop.start.eq(self.jobs.ready), loop.turns.eq(turns), loop.step.eq(turn)]
             turn &= loop.last

@@ -1,10 +1,10 @@
 """Launches rows and weights into the array: the only place that waits."""
 
-from amaranth.hdl import Module, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from celosia.hw.array.payloads import Row, RowOrder, RowTag, WeightOrder, Weights
+from celosia.hw.array.payloads import Row, RowOrder, WeightOrder, Weights
 from celosia.hw.config import Config
 from celosia.hw.interfaces import Status
 from celosia.hw.memory.accumulator import ROW_DISTANCE
@@ -74,21 +74,8 @@ class Launcher(wiring.Component):
         return m
 
     def _conflict(self, m: Module, conflict: Signal, row: Signal) -> None:
-        """Compare with the rows launched in the last cycles."""
-        tag = self.row_orders.payload.tag
-        shape = RowTag(self.config)
-        fields = ("address", "maxima", "stat_row")
-        layout = data.StructLayout({"valid": 1} | {name: shape[name].shape for name in fields})
-        before = Signal(layout, name="launched0")
-        m.d.comb += [before.valid.eq(row), *(before[name].eq(tag[name]) for name in fields)]
-        clashes = []
-        for distance in range(1, ROW_DISTANCE):
-            recent = Signal(layout, name=f"launched{distance}")
-            m.d.sync += recent.eq(before)
-            before = recent
-            same_row = tag.accumulate & (recent.address == tag.address)
-            same_maximum = tag.maxima & ~tag.init & recent.maxima & (recent.stat_row == tag.stat_row)
-            clashes.append(recent.valid & (same_row | same_maximum))
-        for clash in clashes:
-            with m.If(clash):
-                m.d.comb += conflict.eq(1)
+        """The row d + 1 before this one is near if more than d rows were launched in the last cycles."""
+        launched, needs = Signal(ROW_DISTANCE - 1), self.row_orders.payload.needs
+        m.d.sync += launched.eq(Cat(row, launched))
+        near = [sum(launched) > before for before in range(len(needs))]
+        m.d.comb += conflict.eq((needs & Cat(near)).any())

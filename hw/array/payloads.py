@@ -6,6 +6,7 @@ from amaranth.utils import ceil_log2
 from celosia.hw.array.pe import sum_bits
 from celosia.hw.config import Config
 from celosia.hw.interfaces import PartialRow
+from celosia.hw.memory.accumulator import ROW_DISTANCE
 
 
 def partial_row(config: Config) -> PartialRow:
@@ -31,10 +32,13 @@ class RowTag(data.StructLayout):
 
 
 class RowOrder(data.StructLayout):
-    """How a row of activations is to be launched: `tag`; `unsigned_a`: u8; `last`: the last row of its tile."""
+    """How a row of activations is to be launched: `tag`; `unsigned_a`: u8; `last`: the last row of its tile.
+
+    `needs[d]`: it needs what the row d + 1 before it leaves in the accumulator, or of a maximum.
+    """
 
     def __init__(self, config: Config) -> None:
-        super().__init__({"tag": RowTag(config), "unsigned_a": 1, "last": 1})
+        super().__init__({"tag": RowTag(config), "unsigned_a": 1, "last": 1, "needs": ROW_DISTANCE - 1})
 
 
 class Row(data.StructLayout):

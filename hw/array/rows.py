@@ -1,16 +1,17 @@
 """The left operand of a matmul: addresses of its rows, and where each row's result goes."""
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for, ceil_log2
 
 from celosia.hw import isa
 from celosia.hw.array.asker import Asked
-from celosia.hw.array.payloads import RowOrder
+from celosia.hw.array.payloads import RowOrder, RowTag
 from celosia.hw.common.loop import Loop
 from celosia.hw.config import Config
 from celosia.hw.interfaces import Fault
+from celosia.hw.memory.accumulator import ROW_DISTANCE
 
 _FIELDS = (
     *("unsigned_a", "accumulate", "maxima", "maxima_init", "causal", "a_address", "a_stride", "acc_address"),
@@ -179,7 +180,21 @@ class RowSequencer(wiring.Component):
             order.tag.stat_row.eq(self.stat_row),
             order.tag.done.eq(last),
             order.tag.mask.eq(job.mask),
+            order.needs.eq(self._needs(m)),
         ]
+
+    def _needs(self, m: Module):
+        """Rows shortly before this one that write what it reads."""
+        job, before = self.job, self.o.payload.order.tag
+        adds, continues = job.accumulate | ~self.first_k, job.maxima & self.k.last & ~(job.maxima_init & self.first_n)
+        needs = []
+        for distance in range(1, ROW_DISTANCE):
+            same_maximum = before.maxima & (before.stat_row == self.stat_row)
+            needs.append((adds & (before.address == self.acc_row)) | (continues & same_maximum))
+            older = Signal(RowTag(self.config), name=f"before{distance}", reset_less=True)
+            m.d.sync += older.eq(before)
+            before = older
+        return Cat(needs)
 
     def _clip(self, value: Signal):
         """`value` from 0 to `columns`."""

@@ -11,13 +11,13 @@ from celosia.hw.array.launcher import Launcher
 from celosia.hw.array.payloads import Row, RowOrder, WeightOrder, Weights
 from celosia.hw.array.rows import RowJob, RowSequencer
 from celosia.hw.array.systolic import latency
-from celosia.hw.common.buffers import Queue
+from celosia.hw.common.buffers import PairBuffer, Queue
 from celosia.hw.config import Config
 from celosia.hw.interfaces import Done, UnitSignature, scratchpad_read
 from celosia.hw.memory.ports import ROOM
 
 _JOBS = 2
-"""Jobs that wait: the weights of a matmul load while the one before streams, whatever their sizes."""
+"""Jobs that wait in a `PairBuffer`: the weights of a matmul load while the one before streams, whatever their sizes."""
 
 
 def most_in_flight(config: Config) -> int:
@@ -50,8 +50,8 @@ class Sequencer(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         m.submodules.decoder = decoder = Decoder(most_in_flight(self.config))
-        m.submodules.row_jobs = row_jobs = Queue(RowJob(), _JOBS)
-        m.submodules.weight_jobs = weight_jobs = Queue(WeightJob(), _JOBS)
+        m.submodules.row_jobs = row_jobs = PairBuffer(RowJob())
+        m.submodules.weight_jobs = weight_jobs = PairBuffer(WeightJob())
         m.submodules.rows = rows = RowSequencer(self.config)
         m.submodules.columns = columns = WeightSequencer(self.config)
         m.submodules.row_orders = row_orders = Queue(RowOrder(self.config), ROOM, registered=True)
