@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from celosia.hw.common.buffers import SkidBuffer
+from celosia.hw.common.buffers import PairBuffer
 from celosia.hw.config import Config
 from celosia.hw.dma.layouts import Segment, count_bits
 from celosia.hw.interfaces import Done, scratchpad_write
@@ -34,7 +34,7 @@ class Placer(wiring.Component):
         place, last = Signal.like(self.write.write.payload.address), Signal()
         mask = Signal.like(self.done.payload.mask)
         word = data.StructLayout({"place": len(place), "word": len(self.i.payload), "last": 1, "mask": len(mask)})
-        m.submodules.buffer = buffer = SkidBuffer(word)
+        m.submodules.buffer = buffer = PairBuffer(word)
         m.d.comb += [
             final.eq(left == 1),
             taken.eq(buffer.i.valid & buffer.i.ready),
@@ -61,7 +61,7 @@ class Placer(wiring.Component):
         self._write(m, buffer)
         return m
 
-    def _write(self, m: Module, buffer: SkidBuffer) -> None:
+    def _write(self, m: Module, buffer: PairBuffer) -> None:
         write, word = self.write.write, buffer.o.payload
         m.d.comb += [
             write.valid.eq(buffer.o.valid),

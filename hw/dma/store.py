@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from celosia.hw import isa
+from celosia.hw.common.buffers import PairBuffer
 from celosia.hw.config import Config
 from celosia.hw.dma.axi import axi_write
 from celosia.hw.dma.planner import Planner
@@ -52,6 +53,8 @@ class Store(wiring.Component):
         config = self.config
         m.submodules.planner = planner = Planner(config, isa.Opcode.STORE, ahead=4)
         m.submodules.reader = reader = WordReader(config)
+        # An address is granted late.
+        m.submodules.addresses = addresses = PairBuffer(reader.address.payload.shape())
         m.submodules.resize = resize = Resize(8 * config.word_bytes, 8 * config.bus.bytes)
         m.submodules.master = master = WriteMaster(config)
         m.submodules.fault = fault = FirstFault()
@@ -59,7 +62,8 @@ class Store(wiring.Component):
         connect(m, flipped(self.control.instruction), planner.i)
         connect(m, flipped(self.windows), planner.windows)
         connect(m, planner.segment, reader.segment)
-        connect(m, reader.address, flipped(self.read.address))
+        connect(m, reader.address, addresses.i)
+        connect(m, addresses.o, flipped(self.read.address))
         connect(m, flipped(self.read.data), resize.i)
         connect(m, resize.o, master.i)
         connect(m, planner.burst, master.burst)

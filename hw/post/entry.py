@@ -25,12 +25,12 @@ from celosia.hw.post.layouts import (
 class Entry(wiring.Component):
     """Lets the next slot into the lanes when all that it needs is there, combinationally.
 
-    Ports: `slot`, `context`: slots, and the context of their instruction, taken with its last slot. `acc`, `maximum`,
-    `residual`: operands; accumulator rows are taken by a beat's last slot. `loaded`: a bit a buffer of records.
-    `rows_busy`: row factors are being computed. `en`: the lanes move. `fire`: a slot enters, with `stage`, `scaling`.
-    `free`: buffers of records that were used for the last time. `job`, `job_start`: rows of an instruction that
-    enters and will need factors. `wants_rows`: only the row unit is missing. `constants`: of the activation kernel,
-    which change while `lanes_busy` is low.
+    Ports: `slot`, `context`: slots, and the context of their instruction, taken a cycle after its last slot. `acc`,
+    `maximum`, `residual`: operands; accumulator rows are taken by a beat's last slot. `loaded`: a bit a buffer of
+    records. `rows_busy`: row factors are being computed. `en`: the lanes move. `fire`: a slot enters, with `stage`,
+    `scaling`. `free`: buffers of records that were used for the last time. `job_start`: an instruction enters whose
+    rows will need factors; `job`: these rows, a cycle later. `wants_rows`: only the row unit is missing. `constants`:
+    of the activation kernel, which change while `lanes_busy` is low.
     """
 
     def __init__(self, config: Config) -> None:
@@ -60,7 +60,9 @@ class Entry(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        slot, context = self.slot.p, self.context.p
+        slot, context, spent = self.slot.p, self.context.p, Signal()
+        # A cycle later is early enough: the walker pauses between jobs.
+        m.d.sync += spent.eq(self.fire & slot.finish)
         self.buffer, present, rows, apart = Signal(range(BUFFERS)), Signal(), Signal(), Signal()
         exp, residual = context.op == Operation.EXP, context.op == Operation.RESIDUAL
         self.gathers = Signal()
@@ -69,6 +71,7 @@ class Entry(wiring.Component):
             present.eq(
                 self.slot.valid
                 & self.context.valid
+                & ~spent
                 & (self.acc.valid | context.no_acc)
                 & (self.maximum.valid | ~exp)
                 & (self.residual.valid | ~residual)
@@ -79,7 +82,7 @@ class Entry(wiring.Component):
             self.fire.eq(self.en & present & rows & apart & self._constants(m)),
             self.wants_rows.eq(present & ~rows),
             self.slot.ready.eq(self.fire),
-            self.context.ready.eq(self.fire & slot.finish),
+            self.context.ready.eq(spent),
             self.acc.ready.eq(self.fire & slot.beat_finish & ~context.no_acc),
             self.maximum.ready.eq(self.fire & exp),
             self.residual.ready.eq(self.fire & residual),
@@ -162,10 +165,11 @@ class Entry(wiring.Component):
             m.d.sync += self.buffer.eq(self.buffer + 1)
 
     def _job(self, m: Module) -> None:
-        context = self.context.p
+        context, stat = self.context.p, Signal.like(self.slot.p.stat, reset_less=True)
+        m.d.sync += stat.eq(self.slot.p.stat)
         m.d.comb += [
             self.job.softmax.eq(context.op == Operation.EXP),
-            self.job.stat.eq(self.slot.p.stat),
+            self.job.stat.eq(stat),
             self.job.m.eq(context.m),
             self.job.constants.eq(context.constants),
             self.job_start.eq(self.fire & self.slot.p.start & context.last),

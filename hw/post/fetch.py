@@ -119,12 +119,15 @@ class ReadMux(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        m.submodules.addresses = addresses = SkidBuffer(self.geometry.word_address)
+        m.submodules.addresses = addresses = PairBuffer(self.geometry.word_address)
         m.submodules.tags = tags = Queue(ReadTag, _IN_FLIGHT)
         m.submodules.words = words = PairBuffer(self.bits)
         tag = tags.o.p
         ask, may = Signal(), Signal()
-        request = self.parameters
+        # Whether a request is legal, and its buffer free, is known late.
+        m.submodules.requests = requests = SkidBuffer(Request(self.geometry))
+        wiring.connect(m, wiring.flipped(self.parameters), requests.i)
+        request = requests.o
         m.d.comb += [
             may.eq(addresses.i.ready & tags.i.ready),
             ask.eq((request.valid | self.residuals.valid) & may),
@@ -183,25 +186,26 @@ class Loader(wiring.Component):
         parts = self.config.word_bytes // TABLE_BYTES
         position, part = Signal(range(max(2, g.record_words))), Signal(range(max(2, parts)))
         buffer, quarter, take = Signal(range(BUFFERS)), Signal(8 * TABLE_BYTES), Signal()
-        record, complete = take & ~self.table, Signal()
-        table_address = Signal(g.table_address)
+        record, complete, ended = take & ~self.table, Signal(), take & self.table & self.last
+        writes, table_address = Signal(), Signal(g.table_address)
         m.d.comb += [
             take.eq(self.i.valid & self.i.ready),
             self.i.ready.eq(~self.table | (part == parts - 1)),
             quarter.eq(Array(self.i.payload.word_select(k, 8 * TABLE_BYTES) for k in range(parts))[part]),
-            self.table_load.en.eq(self.i.valid & self.table),
-            self.table_load.address.eq(table_address),
-            self.table_load.data.eq(quarter),
-            self.table_done.eq(take & self.table & self.last),
+            writes.eq(self.i.valid & self.table),
         ]
         # To all lanes is a long way.
         m.d.sync += [
+            self.table_load.en.eq(writes),
+            self.table_load.address.eq(table_address),
+            self.table_load.data.eq(quarter),
             self.record.en.eq(record),
             self.record.index.eq(position),
             self.record.second.eq(self.second),
             self.record.buffer.eq(buffer),
             self.record.data.eq(self.i.payload),
             complete.eq(record & self.last),
+            self.table_done.eq(ended),
             self.loaded.eq(self.loaded & ~self.free),
         ]
         with m.If(record):
@@ -210,8 +214,8 @@ class Loader(wiring.Component):
                 m.d.sync += buffer.eq(buffer + 1)
         with m.If(complete):
             m.d.sync += self.loaded.bit_select(self.record.buffer, 1).eq(1)
-        with m.If(self.table_load.en):
+        with m.If(writes):
             m.d.sync += [part.eq(Mux(part == parts - 1, 0, part + 1)), table_address.eq(table_address + 1)]
-        with m.If(self.table_done):
+        with m.If(ended):
             m.d.sync += [part.eq(0), table_address.eq(0)]
         return m

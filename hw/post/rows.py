@@ -124,8 +124,8 @@ class Moments(wiring.Component):
 class RowUnit(wiring.Component):
     """Computes row factors in the background: 10 to 11 cycles a row, for EXP and RESIDUAL alike.
 
-    Ports: `prepare`, `job`: the rows of an instruction that begins; `start`: their sums are complete. `busy`: from
-    `prepare` until all factors are written. `read_en`, `read_stat`, `total`, `squares`: of `RowSums`. `lookup_en`,
+    Ports: `prepare`: an instruction begins; `job`: its rows, a cycle later; `start`: their sums are complete. `busy`:
+    from `prepare` until all factors are written. `read_en`, `read_stat`, `total`, `squares`: of `RowSums`. `lookup_en`,
     `lookup_stat`: read `factor` and `minus_mean` of a row, there a cycle later and held.
     """
 
@@ -157,9 +157,9 @@ class RowUnit(wiring.Component):
         m.submodules.normaliser = normaliser = Normaliser(stat_bits, bits)
         m.submodules.root = root = Root(stat_bits)
         m.submodules.divider = divider = Divider(stat_bits)
-        self.prepared = Signal()
-        m.d.sync += self.prepared.eq(self.prepare)
-        with m.If(self.prepare):
+        here, self.prepared = Signal(), Signal()
+        m.d.sync += [here.eq(self.prepare), self.prepared.eq(here)]
+        with m.If(here):
             m.d.sync += self.kept.eq(self.job)
         m.d.comb += [
             moments.start.eq(self.start),

@@ -183,9 +183,12 @@ class Post(wiring.Component):
     def _report(self, m: Module) -> None:
         control, done, table_done = self.control, self.writer.done, self.fetcher.done
         under_way, faults = Signal(UNDER_WAY_BITS), [self.decoder.fault, self.fetcher.fault, self.walker.fault]
-        m.d.sync += under_way.eq(under_way + (self.jobs.i.valid & self.jobs.i.ready) - done.valid)
-        m.d.comb += [
+        # That all is drained is known a cycle late: a TABLE comes to be fetched later than that.
+        m.d.sync += [
+            under_way.eq(under_way + (self.jobs.i.valid & self.jobs.i.ready) - done.valid),
             self.fetcher.drained.eq(under_way == 0),
+        ]
+        m.d.comb += [
             self.walker.retired.eq(done.valid),
             control.done.valid.eq(done.valid | table_done.valid),
             control.done.p.mask.eq(Mux(table_done.valid, table_done.p.mask, done.p.mask)),
@@ -197,8 +200,9 @@ class Post(wiring.Component):
                     m.d.sync += [self.stop.eq(1), control.fault.p.eq(fault.p)]
         m.d.comb += control.fault.valid.eq(self.stop)
         works = self.entry.fire | (self.loader.i.valid & self.loader.i.ready)
+        m.d.sync += control.status.eq(Status.IDLE)
         with m.If(works):
-            m.d.comb += control.status.eq(Status.BUSY)
+            m.d.sync += control.status.eq(Status.BUSY)
         with m.Elif(control.busy):
             waits = self.entry.wants_rows | self.writer.blocked
-            m.d.comb += control.status.eq(Mux(waits, Status.STALL_OUT, Status.STALL_IN))
+            m.d.sync += control.status.eq(Mux(waits, Status.STALL_OUT, Status.STALL_IN))

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from celosia.hw.common.buffers import PairBuffer
+from celosia.hw.common.buffers import PairBuffer, SkidBuffer
 from celosia.hw.config import Config
 from celosia.hw.interfaces import Done, accumulator_write, scratchpad_write
 from celosia.hw.numerics import ACC_BITS
@@ -35,13 +35,18 @@ class Writer(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        m.submodules.buffer = buffer = PairBuffer(self.i.payload.shape())
+        # Side by side: the stage comes from registers, since arbiters look at it; elements hang on no ready.
+        m.submodules.stages = buffer = SkidBuffer(self.i.p.stage.shape())
+        m.submodules.elements = elements = PairBuffer(self.i.p.elements.shape())
         m.d.comb += [
-            buffer.i.payload.eq(self.i.payload),
+            buffer.i.payload.eq(self.i.p.stage),
+            elements.i.payload.eq(self.i.p.elements),
             buffer.i.valid.eq(self.i.valid),
+            elements.i.valid.eq(self.i.valid),
+            elements.o.ready.eq(buffer.o.ready),
             self.i.ready.eq(buffer.i.ready),
         ]
-        result, stage = buffer.o.p, buffer.o.p.stage
+        stage = buffer.o.p
         back, taken = Signal(), Signal()
         write, acc_write = self.write.write, self.acc_write.write
         m.d.comb += [
@@ -55,14 +60,14 @@ class Writer(wiring.Component):
             acc_write.p.address.eq(stage.address),
         ]
         m.d.sync += [self.done.valid.eq(taken & stage.finish), self.done.p.mask.eq(stage.signal)]
-        self._word(m, result, write.p)
-        self._row(m, result, acc_write.p)
+        self._word(m, stage, elements.o.p, write.p)
+        self._row(m, stage, elements.o.p, acc_write.p)
         return m
 
-    def _word(self, m: Module, result, write) -> None:
+    def _word(self, m: Module, stage, results, write) -> None:
         """Elements are repeated over the word; the mask says where they go."""
-        g, stage = self.geometry, result.stage
-        elements = [result.elements[k] for k in range(g.lanes)]
+        g = self.geometry
+        elements = [results[k] for k in range(g.lanes)]
         narrow = Cat(element[:8] for element in elements).replicate(g.word_groups)
         if g.halves == 2:
             wide = Mux(stage.half, Cat(elements[g.lanes // 2 :]), Cat(elements[: g.lanes // 2]))
@@ -75,11 +80,11 @@ class Writer(wiring.Component):
             write.mask.eq(Mux(stage.wide, Cat(bytes_wide), Cat(bytes_narrow))),
         ]
 
-    def _row(self, m: Module, result, write) -> None:
-        g, stage = self.geometry, result.stage
+    def _row(self, m: Module, stage, results, write) -> None:
+        g = self.geometry
         columns = self.config.array.columns
         extended = [Signal(ACC_BITS, name=f"element{k}") for k in range(g.lanes)]
-        m.d.comb += [x.eq(result.elements[k]) for k, x in enumerate(extended)]
+        m.d.comb += [x.eq(results[k]) for k, x in enumerate(extended)]
         mask = [_chosen(stage.sub, c // g.lanes, g.column_groups) & stage.mask[c % g.lanes] for c in range(columns)]
         m.d.comb += [write.data.eq(Cat(extended).replicate(g.column_groups)), write.mask.eq(Cat(mask))]
 

@@ -62,9 +62,9 @@ PLANNED = 4
 """Instructions of LOAD or STORE between their queue and the bus: decoder, segments, bursts."""
 STORE_REQUEST = 6
 """From an instruction taken to its first write request on the bus."""
-STORE_DATA = 12
+STORE_DATA = 13
 """From an instruction taken to its first beat on the bus: planner, scratchpad, write master."""
-STORE_READ = 5
+STORE_READ = 6
 """From a word's read to its beat on the bus."""
 STORED = 2
 """From an acknowledgement to its token."""
@@ -88,7 +88,7 @@ POST_OPERAND = 8
 """From an instruction taken to its first slot entering the lanes, when it needs the accumulator alone."""
 POST_ASK = 2
 """From an instruction taken to the first request for its parameters."""
-POST_RECORDS = 6
+POST_RECORDS = 7
 """From the request for a group's last word of parameters to its first slot entering the lanes."""
 RECORDS_BACK = 2
 """From a group's last slot to its records being free for others; `Timings.records_back` for NORM."""
