@@ -48,14 +48,19 @@ def _nearest(value: Any, legal: list[int]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ArrayConfig:
-    """The systolic array. `rows` PEs along the reduction (K), `columns` along the outputs (N); powers of two."""
+    """The systolic array. `rows` PEs along the reduction (K), `columns` along the outputs (N); powers of two.
+
+    `stages`: 1, or 2 with a register between multiplier and adder, for multipliers that are slow or far (FPGA blocks).
+    """
 
     rows: int = 16
     columns: int = 16
+    stages: int = 1
 
     def __post_init__(self) -> None:
         _power_of_two("array.rows", self.rows, 4, 128)
         _power_of_two("array.columns", self.columns, 4, 128)
+        _between("array.stages", self.stages, 1, 2)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ PRESETS: dict[str, Config] = {
     ),
     # Fits an ECP5-85 board.
     "edge": Config(
-        array=ArrayConfig(rows=8, columns=8),
+        array=ArrayConfig(rows=8, columns=8, stages=2),
         scratchpad=ScratchpadConfig(kib=64, banks=4),
         accumulator=AccumulatorConfig(kib=128, banks=4, stat_rows=128),
         bus=BusConfig(bytes=8, burst=64, outstanding=8),

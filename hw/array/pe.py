@@ -20,13 +20,15 @@ def sum_bits(rows: int) -> int:
 class ProcessingElement(wiring.Component):
     """PE of array row `row`: `sum_o = sum_i + a_i * weight`, `a_o = a_i`, both one cycle later; every cycle.
 
+    With two `stages` the product of `a_i` is ready a cycle later, and meets the `sum_i` of that cycle.
     Ports: `a_i`, `a_o`: activations, moving right. `sum_i`, `sum_o`: partial sums, moving down, as wide as they need to
     be. `load_row`: take `byte_row` as the next weight, `load_column`: take `byte_column`. `swap`: from the next cycle
     on, the next weight is the present one; a load in the same cycle is of the one after it.
     Nothing is reset: rows that count come after weights that were loaded.
     """
 
-    def __init__(self, row: int) -> None:
+    def __init__(self, row: int, stages: int = 1) -> None:
+        self.stages = stages
         super().__init__(
             {
                 "a_i": In(signed(ACTIVATION_BITS)),
@@ -47,8 +49,10 @@ class ProcessingElement(wiring.Component):
         weight = Signal(signed(WEIGHT_BITS), reset_less=True)
         activation = Signal.like(self.a_o, reset_less=True)
         total = Signal.like(self.sum_o, reset_less=True)
+        product = Signal(signed(sum_bits(1)), reset_less=True)
         m.d.comb += [self.a_o.eq(activation), self.sum_o.eq(total)]
-        m.d.sync += [activation.eq(self.a_i), total.eq(self.sum_i + self.a_i * weight)]
+        m.d.sync += [activation.eq(self.a_i), total.eq(self.sum_i + product)]
+        m.d["comb" if self.stages == 1 else "sync"] += product.eq(self.a_i * weight)
         with m.If(self.swap):
             m.d.sync += weight.eq(following)
         with m.If(self.load_row):

@@ -12,7 +12,7 @@ from celosia.hw.config import Config
 
 def latency(config: Config) -> int:
     """Cycles from a row's launch to its sums."""
-    return config.array.rows + config.array.columns + 1
+    return config.array.rows + config.array.columns + config.array.stages
 
 
 class SystolicArray(wiring.Component):
@@ -38,7 +38,7 @@ class SystolicArray(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         rows, columns = self.config.array.rows, self.config.array.columns
-        elements = [[ProcessingElement(row) for _ in range(columns)] for row in range(rows)]
+        elements = [[ProcessingElement(row, self.config.array.stages) for _ in range(columns)] for row in range(rows)]
         for row, line_of in enumerate(elements):
             for column, element in enumerate(line_of):
                 m.submodules[f"pe_{row}_{column}"] = element

@@ -24,7 +24,7 @@ CONFIGS: dict[str, Config] = {
     ),
     # More columns than rows and lanes, a beat of eight words.
     "wide": Config(
-        array=ArrayConfig(rows=4, columns=16),
+        array=ArrayConfig(rows=4, columns=16, stages=2),
         scratchpad=ScratchpadConfig(kib=16),
         accumulator=AccumulatorConfig(kib=8, banks=2, stat_rows=64),
         bus=BusConfig(bytes=32, burst=16, outstanding=2),

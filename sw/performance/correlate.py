@@ -132,7 +132,7 @@ def _random_config(rng: random.Random) -> Config:
         return 1 << rng.randint(low, high)
 
     return Config(
-        array=ArrayConfig(rows=power(2, 4), columns=power(2, 4)),
+        array=ArrayConfig(rows=power(2, 4), columns=power(2, 4), stages=rng.randint(1, 2)),
         scratchpad=ScratchpadConfig(kib=power(3, 7), banks=power(1, 3)),
         accumulator=AccumulatorConfig(kib=power(3, 7), banks=power(1, 3), stat_rows=power(5, 8)),
         bus=BusConfig(bytes=power(2, 5), burst=power(3, 6), outstanding=power(1, 4)),

@@ -22,7 +22,8 @@ def element_cells(config: Config) -> dict[str, int]:
 
     Errors: ToolError.
     """
-    files = {"element.il": rtlil(ProcessingElement(config.array.rows - 1), "element"), "script.ys": _SCRIPT}
+    element = ProcessingElement(config.array.rows - 1, config.array.stages)
+    files = {"element.il": rtlil(element, "element"), "script.ys": _SCRIPT}
     found = tools.yosys().run(["-Q", "-T", "-q", "script.ys"], files, ["cells.json"])["cells.json"]
     cells: dict[str, int] = json.loads(found)["modules"]["\\element"]["num_cells_by_type"]
     return {kind: number for kind, number in cells.items() if kind != "$scopeinfo"}

@@ -24,9 +24,9 @@ def test_a_product_takes_sixteen_bits() -> None:
     assert sum_bits(16) == 20
 
 
-def config(rows: int, columns: int) -> Config:
+def config(rows: int, columns: int, stages: int = 1) -> Config:
     return Config(
-        array=ArrayConfig(rows=rows, columns=columns),
+        array=ArrayConfig(rows=rows, columns=columns, stages=stages),
         scratchpad=ScratchpadConfig(kib=16, banks=2),
         accumulator=AccumulatorConfig(kib=16, banks=2, stat_rows=16),
         post=PostConfig(lanes=1),
@@ -45,3 +45,4 @@ def test_every_shape_elaborates_into_few_modules(rows: int, columns: int) -> Non
 
 def test_latency_is_a_diagonal() -> None:
     assert latency(config(4, 16)) == 21
+    assert latency(config(4, 16, stages=2)) == 22

@@ -11,7 +11,7 @@ from celosia.sim.bench.harness import run_bench
 CONFIGS = {
     "tiny": PRESETS["tiny"],
     "wide": Config(
-        array=ArrayConfig(rows=4, columns=16),
+        array=ArrayConfig(rows=4, columns=16, stages=2),
         scratchpad=ScratchpadConfig(kib=9, banks=2),
         accumulator=AccumulatorConfig(kib=9, banks=2, stat_rows=64),
         post=PostConfig(lanes=4),
