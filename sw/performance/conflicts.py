@@ -5,14 +5,16 @@ gaps, jumps, or steps of two words. `banks` is a power of two everywhere.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import NamedTuple
 
 from celosia.hw.config import Config
 
 _MOST = 0.98
 """Share of its cycles that a stream loses at most: no bank is taken all the time."""
+_END = attrgetter("end")
 
 
 class Window(NamedTuple):
@@ -85,7 +87,7 @@ def share_of_array(banks: int, density: float) -> float:
 def groups_within(windows: list[Window], begin: float, end: float) -> float:
     """Groups of `windows` that fall between two times."""
     found = 0.0
-    for window in windows[bisect_right(windows, begin, key=_end) :]:
+    for window in _ending_after(windows, begin):
         if window.start >= end:
             break
         overlap = min(end, window.end) - max(begin, window.start)
@@ -99,7 +101,7 @@ def stretched(windows: list[Window], begin: float, slots: float, share: Callable
     `share`: of its cycles that it loses, for a number of groups in a cycle.
     """
     time, left = begin, slots
-    for window in windows[bisect_right(windows, begin, key=_end) :]:
+    for window in _ending_after(windows, begin):
         if window.start >= time + left:
             break
         if window.start > time:
@@ -113,5 +115,7 @@ def stretched(windows: list[Window], begin: float, slots: float, share: Callable
     return time + left
 
 
-def _end(window: Window) -> float:
-    return window.end
+def _ending_after(windows: list[Window], time: float) -> Iterator[Window]:
+    """Those that end after `time`, in order. No copy of them is made: a program has many, and few are looked at."""
+    for index in range(bisect_right(windows, time, key=_END), len(windows)):
+        yield windows[index]
