@@ -1,15 +1,22 @@
 """Encoding and decoding of instructions, derived from the layouts of `celosia.hw.isa`."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import chain
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from amaranth.hdl import Shape
 from amaranth.lib import data
 
 from celosia.hw import isa
 from celosia.hw.isa import INSTRUCTION_BYTES, Opcode, Unit
 from celosia.hw.post.kernels.ibert import GeluConstants
+
+_PIECE = 56
+"""Bits of a piece of a field that begins anywhere in a byte and ends within the eight bytes from there."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,17 @@ def header_fields() -> dict[str, Field]:
     return _flatten(isa.Header.as_shape())
 
 
+def _checked(fields: dict[str, Field], name: str, values: Iterable[Any], what: str) -> Field:
+    """The field `name`, which `values` are for. Errors: CodecError."""
+    field = fields.get(name)
+    if field is None:
+        raise CodecError(f"{what} has no field {name!r}; it has {', '.join(fields)}")
+    for value in values:
+        if not field.low <= value <= field.high:
+            raise CodecError(f"{what}.{name} must be from {field.low} to {field.high}, not {value}")
+    return field
+
+
 def pack(fields: dict[str, Field], values: dict[str, Any], what: str) -> bytes:
     """Little-endian bytes of one 32-byte record; absent fields are zero.
 
@@ -93,15 +111,22 @@ def pack(fields: dict[str, Field], values: dict[str, Any], what: str) -> bytes:
     """
     word = 0
     for name, value in values.items():
-        field = fields.get(name)
-        if field is None:
-            raise CodecError(f"{what} has no field {name!r}; it has {', '.join(fields)}")
-        if value:
-            value = int(value)
-            if not field.low <= value <= field.high:
-                raise CodecError(f"{what}.{name} must be from {field.low} to {field.high}, not {value}")
-            word |= (value & field.mask) << field.offset
+        field = _checked(fields, name, [value], what)
+        word |= (int(value) & field.mask) << field.offset
     return word.to_bytes(INSTRUCTION_BYTES, "little")
+
+
+def pack_columns(fields: dict[str, Field], columns: dict[str, npt.NDArray], what: str) -> npt.NDArray[np.uint8]:
+    """Many records, [record, byte], each as by `pack`, in a tenth of the time. `columns`: values of each field."""
+    count = len(next(iter(columns.values())))
+    raw = np.zeros((count, INSTRUCTION_BYTES + 8), np.uint8)  # a piece may begin in the last byte
+    for name, column in columns.items():
+        field = _checked(fields, name, [column.min(), column.max()], what)
+        for bit in range(0, field.width, _PIECE):
+            first, shift = divmod(field.offset + bit, 8)
+            piece = (column >> bit & field.mask >> bit & (1 << _PIECE) - 1).astype("<u8") << np.uint64(shift)
+            raw[:, first : first + 8] |= piece[:, np.newaxis].view(np.uint8)
+    return raw[:, :INSTRUCTION_BYTES]
 
 
 def unpack(fields: dict[str, Field], raw: bytes) -> dict[str, int]:
@@ -133,6 +158,21 @@ def encode(opcode: Opcode, wait: int = 0, signal: int = 0, **values: int) -> byt
     """One instruction. `wait`, `signal`: masks of units. Errors: CodecError."""
     head = {"opcode": opcode.value, "wait": wait, "signal": signal}
     return pack(layout_fields(opcode), head | values, opcode.name)
+
+
+def encode_all(
+    opcode: Opcode, wait: Sequence[int], signal: Sequence[int], values: Sequence[dict[str, int]]
+) -> npt.NDArray[np.uint8]:
+    """Instructions of one opcode, [instruction, byte], from lists of what `encode` takes.
+
+    All have the same fields, in the same order. Errors: CodecError.
+    """
+    fields, names = layout_fields(opcode), list(values[0])
+    fits = all(name not in fields or fields[name].width < 64 for name in names)
+    rows = np.fromiter(chain.from_iterable(one.values() for one in values), np.int64 if fits else object)
+    columns = dict(zip(names, rows.reshape(len(values), -1).T, strict=True))
+    head = {"opcode": np.full(len(values), opcode.value), "wait": np.array(wait), "signal": np.array(signal)}
+    return pack_columns(fields, head | columns, opcode.name)
 
 
 def decode(raw: bytes) -> Instruction:

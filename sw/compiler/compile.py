@@ -1,6 +1,7 @@
 """Compile a quantised encoder into a program."""
 
 import gc
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,16 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from celosia.hw.config import Config
-from celosia.hw.isa import Opcode
+from celosia.hw.isa import INSTRUCTION_BYTES, Opcode
 from celosia.sw.compiler.buffers import CompileError, Step
 from celosia.sw.compiler.builder import Builder
-from celosia.sw.compiler.codec import encode
+from celosia.sw.compiler.codec import encode, encode_all
 from celosia.sw.compiler.lower import EncoderLowering
 from celosia.sw.compiler.mapping import Fusion
 from celosia.sw.compiler.program import CONSTANTS, INPUTS, PROGRAM, SCRATCH, Program, assemble
 from celosia.sw.compiler.regions import space_sizes
 from celosia.sw.compiler.schedule import Scheduler
-from celosia.sw.compiler.sync import synchronise
+from celosia.sw.compiler.sync import Op, synchronise
 from celosia.sw.compiler.tensors import round_up
 from celosia.sw.compiler.tiling import BY_COST, Choice, choices
 from celosia.sw.model.quantised import QuantisedEncoder
@@ -95,7 +96,7 @@ def link(config: Config, steps: list[Step], constants: npt.NDArray[np.uint8], in
     scheduler = Scheduler(config, steps)
     ops = scheduler.run()
     synchronise(ops, space_sizes(config, scheduler.scratch_bytes))
-    code = assemble(config, [encode(op.opcode, op.wait, op.signal, **op.fields) for op in ops] + [encode(Opcode.END)])
+    code = assemble(config, [_encoded(ops), encode(Opcode.END)])
     sizes = {
         PROGRAM: round_up(len(code), config.bus.bytes),  # instructions are fetched in whole beats
         CONSTANTS: len(constants),
@@ -109,6 +110,20 @@ def link(config: Config, steps: list[Step], constants: npt.NDArray[np.uint8], in
         sizes=tuple(sizes[window] for window in sorted(sizes)),
         labels=[*(op.label for op in ops), ""],
     )
+
+
+def _encoded(ops: list[Op]) -> bytes:
+    """All instructions, those with the same fields at once. Errors: CodecError."""
+    alike: dict[tuple[Opcode, tuple[str, ...]], list[int]] = defaultdict(list)
+    for place, op in enumerate(ops):
+        alike[op.opcode, tuple(op.fields)].append(place)
+    code = np.empty((len(ops), INSTRUCTION_BYTES), np.uint8)
+    for (opcode, _), places in alike.items():
+        some = [ops[place] for place in places]
+        code[places] = encode_all(
+            opcode, [op.wait for op in some], [op.signal for op in some], [op.fields for op in some]
+        )
+    return code.tobytes()
 
 
 def encoder_macs(encoder: QuantisedEncoder, tokens: int) -> int:

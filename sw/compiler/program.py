@@ -79,9 +79,11 @@ class Program:
 
 
 def assemble(config: Config, instructions: list[bytes]) -> bytes:
-    """Header and encoded instructions; the last one must be END."""
-    header = {"magic": isa.MAGIC, "version": isa.VERSION, "config_hash": config.hash, "instructions": len(instructions)}
-    return pack(header_fields(), header, "header") + b"".join(instructions)
+    """Header and encoded instructions, one or several a piece; the last one must be END."""
+    body = b"".join(instructions)
+    count = len(body) // isa.INSTRUCTION_BYTES
+    header = {"magic": isa.MAGIC, "version": isa.VERSION, "config_hash": config.hash, "instructions": count}
+    return pack(header_fields(), header, "header") + body
 
 
 def parse(code: bytes, config: Config) -> list[Instruction]:

@@ -8,6 +8,8 @@ LOAD's queue holds.
 
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
+from heapq import heappop, heappush
+from itertools import count
 
 from celosia.hw.config import Config
 from celosia.hw.isa import Opcode
@@ -56,12 +58,39 @@ class Uses:
         return self.steps[buffer][-1]
 
     def victim(self, candidates: list[Buffer], clean: set[Buffer], index: int) -> Buffer:
-        """The buffer that is best sent to memory after step `index`: Belady's, the one whose next use is furthest.
+        """The buffer that is best sent to memory after step `index`: Belady's, the one whose next use is furthest."""
+        return max(candidates, key=lambda b: _distance(self.next(b, index), index, b in clean))
 
-        One that memory has already costs a load alone, the others a store as well: for them only half the distance
-        counts.
-        """
-        return max(candidates, key=lambda b: (self.next(b, index) - index) * (2 if b in clean else 1))
+
+def _distance(use: int, index: int, clean: bool) -> int:
+    """How far from step `index` a use is.
+
+    A buffer that memory has already costs a load alone, others a store as well: for them only half the distance counts.
+    """
+    return (use - index) * (1 + clean)
+
+
+class _Idle:
+    """Activations that are there and not in use: `Uses.victim` without a search.
+
+    Of those that memory has and of those that it does not have a heap each, of (-next use, arrival, buffer). What was
+    used since then has its next use in the past, and so is behind all others.
+    """
+
+    def __init__(self) -> None:
+        self._heaps: tuple[list[tuple[int, int, Buffer]], list[tuple[int, int, Buffer]]] = ([], [])
+
+    def add(self, buffer: Buffer, use: int, arrival: int, clean: bool) -> None:
+        """A buffer that is used at step `use` next. `arrival`: of those as good the first one goes first."""
+        heappush(self._heaps[clean], (-use, arrival, buffer))
+
+    def pop(self, index: int) -> Buffer | None:
+        """The buffer that is best sent to memory after step `index`; None when there is none."""
+        heads = [(clean, *heap[0]) for clean, heap in enumerate(self._heaps) if heap and -heap[0][0] > index]
+        if not heads:
+            return None
+        best = min(heads, key=lambda head: (-_distance(-head[1], index, bool(head[0])), head[2]))
+        return heappop(self._heaps[best[0]])[2]
 
 
 def plan_drops(steps: list[Step], uses: Uses, budget: int) -> dict[Buffer, set[int]]:
@@ -70,26 +99,29 @@ def plan_drops(steps: list[Step], uses: Uses, budget: int) -> dict[Buffer, set[i
     `budget`: scratchpad words for activations; a step that needs more gets more.
     """
     drops: dict[Buffer, set[int]] = defaultdict(set)
-    resident: dict[Buffer, int] = {}  # activation -> its latest use
+    arrivals: dict[Buffer, int] = {}  # of those that are there
+    latest: dict[Buffer, int] = {}  # use
     clean = {buffer for buffer in uses.steps if buffer.loaded}
-    total = 0
+    idle, arrived, total = _Idle(), count(), 0
     for index, step in enumerate(steps):
-        mine = [b for b in step.buffers if b.space is Space.SCRATCHPAD and not b.stream]
+        mine = [b for b in step.buffers if b.space == Space.SCRATCHPAD and not b.stream]
         for buffer in mine:
-            total += 0 if buffer in resident else buffer.size
-            resident[buffer] = index
-        clean.difference_update(access.buffer for access in step.writes)
-        while total > budget:
-            others = [b for b in resident if b not in mine]
-            if not others:
-                break
-            victim = uses.victim(others, clean, index)
-            drops[victim].add(resident.pop(victim))
+            if buffer not in arrivals:
+                arrivals[buffer] = next(arrived)
+                total += buffer.size
+            latest[buffer] = index
+        clean.difference_update([access.buffer for access in step.writes])
+        while total > budget and (victim := idle.pop(index)) is not None:
+            drops[victim].add(latest[victim])
             clean.add(victim)
+            del arrivals[victim]
             total -= victim.size
         for buffer in mine:
-            if uses.last(buffer) == index:
-                del resident[buffer]
+            use = uses.next(buffer, index)
+            if use < uses.end:
+                idle.add(buffer, use, arrivals[buffer], buffer in clean)
+            else:
+                del arrivals[buffer]
                 total -= buffer.size
     return drops
 

@@ -71,13 +71,13 @@ class Op:
 class _Cell:
     """A run of words that are alike: the last write, and the last read since by each unit.
 
-    `writer`, `written`: unit of the write and its number within the unit; `read`: a number for each unit; -1: none.
-    What came before the write is of no interest: the write itself came after it.
+    `writer`, `written`: unit of the write and its number within the unit, -1: none; `read`: a number for each unit that
+    has read. What came before the write is of no interest: the write itself came after it.
     """
 
     __slots__ = ("read", "writer", "written")
 
-    def __init__(self, writer: int, written: int, read: list[int]) -> None:
+    def __init__(self, writer: int, written: int, read: dict[int, int]) -> None:
         self.writer, self.written, self.read = writer, written, read
 
 
@@ -86,7 +86,7 @@ class _History:
 
     def __init__(self, size: int) -> None:
         self.starts = [0, size]
-        self.cells = [_Cell(0, -1, [-1] * UNITS)]
+        self.cells = [_Cell(0, -1, {})]
 
     def cut(self, start: int, stop: int) -> slice:
         """The cells that are the words from `start` to `stop`."""
@@ -94,9 +94,11 @@ class _History:
         first = bisect_left(starts, start)
         if starts[first] != start:
             self._split(first, start)
-        last = bisect_left(starts, stop, first)
+        last = first + 1  # most often the words are a cell already
         if starts[last] != stop:
-            self._split(last, stop)
+            last = bisect_left(starts, stop, first)
+            if starts[last] != stop:
+                self._split(last, stop)
         return slice(first, last)
 
     def _split(self, index: int, word: int) -> None:
@@ -117,25 +119,25 @@ class _History:
         for cell in self.cells[where]:
             if cell.written > needs[cell.writer]:
                 needs[cell.writer] = cell.written
-            for reader, last in enumerate(cell.read):
+            for reader, last in cell.read.items():
                 if last > needs[reader]:
                     needs[reader] = last
         self.starts[where] = [run[0]]
-        self.cells[where] = [_Cell(unit, number, [-1] * UNITS)]
+        self.cells[where] = [_Cell(unit, number, {})]
 
 
-def _needs(op: Op, number: int, histories: dict[Space, _History]) -> list[int]:
-    """For each unit the last instruction that `op`, instruction `number` of its own unit, must follow; -1: none.
+def _needs(op: Op, unit: int, number: int, histories: list[_History]) -> list[int]:
+    """For each unit the last instruction that `op`, instruction `number` of its own `unit`, must follow; -1: none.
 
     Within a unit instructions are in order everywhere but in the scratchpad: there a read must wait for the unit's own
     write.
     """
-    unit, own = op.unit, -1
+    own = -1
     needs = [-1] * UNITS
     for region in op.reads:
         for run in region.runs():
             histories[region.space].read(run, unit, number, needs)
-        if region.space is Space.SCRATCHPAD:
+        if region.space == Space.SCRATCHPAD:
             own = needs[unit]
         needs[unit] = own
     for region in op.writes:
@@ -146,15 +148,20 @@ def _needs(op: Op, number: int, histories: dict[Space, _History]) -> list[int]:
 
 
 def synchronise(ops: list[Op], sizes: dict[Space, int]) -> None:
-    """Set the masks of `ops`, in program order, so that every dependency is kept however fast or slow each unit is."""
-    histories = {space: _History(size) for space, size in sizes.items()}
+    """Set the masks of `ops`, in program order, so that every dependency is kept however fast or slow each unit is.
+
+    `sizes`: of every space.
+    """
+    histories = [_History(sizes[space]) for space in Space]
     issued: list[list[Op]] = [[] for _ in range(UNITS)]
     waited = [[-1] * UNITS for _ in range(UNITS)]
     for op in ops:
         unit = op.unit
-        for producer, last in enumerate(_needs(op, len(issued[unit]), histories)):
+        mine = issued[unit]
+        needs = _needs(op, unit, len(mine), histories)
+        mine.append(op)
+        for producer, last in enumerate(needs):
             if last > waited[unit][producer]:
                 waited[unit][producer] = last
                 op.wait |= 1 << producer
                 issued[producer][last].signal |= 1 << unit
-        issued[unit].append(op)
