@@ -78,26 +78,26 @@ class ReadChannel:
         self.free = 0.0  # when the next beat may come
         self.request = 0.0  # of LOAD's last burst
         self.granted = 0.0  # when memory took the last request
-        self.load_ends: list[float] = []
-        self.ends: list[float] = []
+        # Ends of the last bursts: of LOAD's, as many as it may have outstanding; of all, as many as memory takes.
+        self.load_ends = deque([-inf] * self.own, self.own)
+        self.ends = deque([-inf] * self.most, self.most)
 
     def next(self) -> float:
         """When the next request is made; infinite when there is none."""
-        fetch = self.fetches[len(self.arrivals)][0] if len(self.arrivals) < len(self.fetches) else inf
-        return min(fetch, self._load_request()) if self.loads else fetch
+        return min(self._fetch_request(), self._load_request())
 
     def advance(self, until: float) -> Load | None:
         """Make the next request, and LOAD's further ones up to `until`; the LOAD whose last burst was among them."""
-        fetch = self.fetches[len(self.arrivals)][0] if len(self.arrivals) < len(self.fetches) else inf
-        if not self.loads or fetch <= self._load_request():
+        fetch, request = self._fetch_request(), self._load_request()
+        if fetch <= request:
             self._fetch()
             return None
         load, until = self.loads[0], min(until, fetch)
         latency, period, extra = self.latency, self.load_period, self.words - 1
         lost, post = self.lost, self.post
-        request = self._load_request()
+        ends, load_ends = self.ends, self.load_ends
         while True:
-            granted = self._grant(request)
+            granted = self.granted = max(request, self.granted + 1, ends[0] + 1)
             first = max(granted + latency, self.free)
             last = first + (load.bursts[load.position] - 1) * period
             if lost and post:
@@ -106,32 +106,29 @@ class ReadChannel:
                 load.first = first
             load.position += 1
             self.free, self.request = last + period, max(request, granted - t.REQUESTS_WAITING)
-            self.load_ends.append(last + extra)
-            self.ends.append(last)
+            load_ends.append(last + extra)
+            ends.append(last)
             if load.position == len(load.bursts):
                 load.last, load.request = last, self.request
                 return self.loads.popleft()
-            request = self._load_request()
+            request = max(self.request + 1, load_ends[0] + t.REQUEST_AGAIN)
             if request > until:
                 return None
 
-    def _load_request(self) -> float:
-        """When LOAD's next burst is requested."""
-        request = max(self.request + 1, self.loads[0].earliest)
-        if len(self.load_ends) >= self.own:
-            request = max(request, self.load_ends[-self.own] + t.REQUEST_AGAIN)
-        return request
+    def _fetch_request(self) -> float:
+        """When the next burst of instructions is requested; infinite when none is asked for."""
+        index = len(self.arrivals)
+        return self.fetches[index][0] if index < len(self.fetches) else inf
 
-    def _grant(self, request: float) -> float:
-        """When memory takes a request, in their order."""
-        self.granted = max(request, self.granted + 1)
-        if len(self.ends) >= self.most:
-            self.granted = max(self.granted, self.ends[-self.most] + 1)
-        return self.granted
+    def _load_request(self) -> float:
+        """When LOAD's next burst is requested; infinite when it has none."""
+        if not self.loads:
+            return inf
+        return max(self.request + 1, self.loads[0].earliest, self.load_ends[0] + t.REQUEST_AGAIN)
 
     def _fetch(self) -> None:
         request, beats = self.fetches[len(self.arrivals)]
-        granted = self._grant(request)
+        granted = self.granted = max(request, self.granted + 1, self.ends[0] + 1)
         first = max(granted + self.latency, self.free)
         self.arrivals.append(first)
         following = len(self.arrivals)
@@ -154,7 +151,7 @@ class WriteChannel:
         # The first beat needs all of its words.
         self.data = t.STORE_DATA + max(1, config.bus.bytes // config.word_bytes) - 1
         self.request = self.free = 0.0
-        self.acknowledged: list[float] = []
+        self.acknowledged = deque([-inf] * self.most, self.most)  # the last ones
 
     def store(self, bursts: tuple[int, ...], taken: float, late: float = 0.0) -> tuple[float, float, float, float]:
         """Send bursts of an instruction taken at `taken`; last request, first and last beat, last acknowledgement.
@@ -163,9 +160,7 @@ class WriteChannel:
         """
         request, sent, begin = self.request, 0.0, -1.0
         for beats in bursts:
-            request = max(request + 1, taken + t.STORE_REQUEST)
-            if len(self.acknowledged) >= self.most:
-                request = max(request, self.acknowledged[-self.most] + t.STORE_AGAIN)
+            request = max(request + 1, taken + t.STORE_REQUEST, self.acknowledged[0] + t.STORE_AGAIN)
             first = max(taken + self.data + late, request + 1, self.free)
             if begin < 0:
                 begin = first

@@ -19,10 +19,12 @@ class Fetch:
         self.bursts, self.channel, self.bus = bursts, channel, config.bus.bytes
         # A burst is asked for when all but this many of the beats before it have left the queue.
         self.kept = timings(config).fetch_depth - timings(config).fetch_beats
-        self.places = [(burst, beat) for burst, beats in enumerate(bursts) for beat in range(beats)]
+        beats = [(burst, beat) for burst, beats in enumerate(bursts) for beat in range(beats)]
         self.asked = bursts[0]  # beats
         self.sent = 1  # bursts
-        self.records = len(self.places) * self.bus // INSTRUCTION_BYTES
+        self.records = len(beats) * self.bus // INSTRUCTION_BYTES
+        # Burst and beat that end each record.
+        self.places = [beats[-(-(n + 1) * INSTRUCTION_BYTES // self.bus) - 1] for n in range(self.records)]
         self.left: list[float] = []  # when each record left the queue
         self.passed: list[float] = []  # when each record was dispatched
         self.time = float(t.FETCH_START)  # of the last request
@@ -30,7 +32,7 @@ class Fetch:
 
     def ready(self, record: int) -> float:
         """The first cycle in which a record can be dispatched; infinite as long as that is not known."""
-        burst, beat = self.places[self._last_beat(record)]
+        burst, beat = self.places[record]
         if burst >= len(self.channel.arrivals):
             return inf
         return self.channel.arrivals[burst] + beat * self.channel.period + t.DISPATCH
@@ -66,6 +68,3 @@ class Fetch:
             self.channel.fetches.append((self.time, beats))
             self.asked += beats
             self.sent += 1
-
-    def _last_beat(self, record: int) -> int:
-        return -(-(record + 1) * INSTRUCTION_BYTES // self.bus) - 1

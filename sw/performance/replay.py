@@ -53,7 +53,8 @@ class _Machine:
         self.units = [self.load, self.array, self.post, self.store]
         self.queues: list[deque[tuple[Work, float]]] = [deque() for _ in Unit]
         self.tokens: list[list[deque[float]]] = [[deque() for _ in Unit] for _ in Unit]  # [taker][giver]
-        self.offers = [inf] * len(Unit)  # when each unit can take its next instruction
+        self.heads = [0.0] * len(Unit)  # when each unit's next instruction stands at the head of its queue
+        self.offers = [inf] * len(Unit)  # when each unit can take it
         self.placed = 0  # instructions dispatched
         self.time = 0.0  # of the last dispatch
         self.end = 0.0
@@ -115,26 +116,24 @@ class _Machine:
     def _offer(self, unit: int) -> None:
         """Find out when a unit can take its next instruction; infinite when a token is still unknown."""
         self.offers[unit] = inf
-        if not self.queues[unit] or (unit == Unit.LOAD and self.load.full()):
+        queue, model, tokens = self.queues[unit], self.units[unit], self.tokens[unit]
+        if not queue or (model is self.load and self.load.full()):
             return
-        work, dispatched = self.queues[unit][0]
-        time, tokens = self._head(unit, dispatched), self.tokens[unit]
+        work, dispatched = queue[0]
+        time = dispatched + t.ISSUE
+        if model.taken:
+            time = max(time, model.taken[-1] + model.period)
+        self.heads[unit] = time
         for giver in work.wait:
             if not tokens[giver]:
                 return
             time = max(time, tokens[giver][0])
         self.offers[unit] = time
 
-    def _head(self, unit: int, dispatched: float) -> float:
-        """When an instruction stands at the head of its queue, ready to be offered."""
-        model = self.units[unit]
-        return max(dispatched + t.ISSUE, model.taken[-1] + model.period) if model.taken else dispatched + t.ISSUE
-
     def _take(self, unit: int) -> None:
         """A unit takes its next instruction."""
-        work, dispatched = self.queues[unit].popleft()
-        model = self.units[unit]
-        ready = self._head(unit, dispatched)
+        work, _ = self.queues[unit].popleft()
+        model, ready = self.units[unit], self.heads[unit]
         if work.wait:
             ready = _wait(model, work.wait, self.tokens[unit], ready)
         if model is self.load:
