@@ -72,13 +72,10 @@ class Builder:
         So the steps of a LayerNorm take turns with the matmuls of the next block, and the array's queue never stands
         behind POST's. A deferred step comes no later than what needs it.
         """
-        room = self.config.acc_rows - self._new_rows(step)
-        while self.deferred and (
-            self._rows_held + self._reserved > room or not self._awaited.keys().isdisjoint(step.buffers)
-        ):
+        while self.deferred and self._must_follow(step):
             self._resume()
         self._append(step)
-        if step.unit is Unit.ARRAY and self.deferred:
+        if self.deferred and step.unit is Unit.ARRAY:
             self._resume()
 
     def defer(self, step: Step) -> None:
@@ -94,6 +91,11 @@ class Builder:
         """Append all deferred steps."""
         while self.deferred:
             self._resume()
+
+    def _must_follow(self, step: Step) -> bool:
+        """Whether a deferred step must come before `step`: one that it needs, or because there would be no room."""
+        rows = self._rows_held + self._reserved + self._new_rows(step)
+        return rows > self.config.acc_rows or not self._awaited.keys().isdisjoint(step.buffers)
 
     def _resume(self) -> None:
         step = self.deferred.popleft()

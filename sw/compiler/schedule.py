@@ -7,7 +7,7 @@ LOAD's queue holds.
 """
 
 from bisect import bisect_left, bisect_right
-from collections import Counter, defaultdict
+from collections import defaultdict
 from heapq import heappop, heappush
 from itertools import count
 
@@ -134,23 +134,24 @@ class Scheduler:
         self.uses = Uses(steps)
         self.drops = plan_drops(steps, self.uses, activation_words(config))
         granule = max(1, config.scratchpad_words // 1024)
-        self.memories = {
-            Space.SCRATCHPAD: Allocator(config.scratchpad_words, granule),
-            Space.ACCUMULATOR: Allocator(config.acc_rows, max(1, config.acc_rows // 1024)),
-            Space.STATISTICS: Allocator(config.accumulator.stat_rows, 1),
-        }
+        self.memories = [  # by number of their space
+            Allocator(config.scratchpad_words, granule),
+            Allocator(config.acc_rows, max(1, config.acc_rows // 1024)),
+            Allocator(config.accumulator.stat_rows, 1),
+        ]
         self.address: dict[Buffer, int] = {}
         self.clean: set[Buffer] = {b for b in self.uses.steps if b.loaded}
         self.scratch_bytes = 0
         self.ops: list[Op] = []
-        self.ahead: Counter[int] = Counter()  # loads emitted for steps that are not emitted yet
+        self.loads = [0] * len(steps)  # emitted for each step
+        self.ahead = 0  # loads emitted for steps that are not emitted yet
 
     def run(self) -> list[Op]:
         """The instructions, in program order. Errors: CompileError when a step's buffers do not fit together."""
         ready = 0
         for index, step in enumerate(self.steps):
             while ready < len(self.steps):
-                if ready > index and self.ahead.total() >= self.config.control.queue:
+                if ready > index and self.ahead >= self.config.control.queue:
                     break
                 missing = self._allocate(ready)
                 if missing is None:
@@ -160,7 +161,7 @@ class Scheduler:
                 else:
                     self._evict(index, missing)
             self._emit(index, step)
-            self.ahead.pop(index, None)
+            self.ahead -= self.loads[index]
         return self.ops
 
     def _allocate(self, index: int) -> Buffer | None:
@@ -181,7 +182,8 @@ class Scheduler:
                 and (buffer in self.clean or any(access.buffer is buffer for access in step.reads))
             ):
                 self._transfer(Opcode.LOAD, buffer)
-                self.ahead[index] += 1
+                self.loads[index] += 1
+                self.ahead += 1
         return None
 
     def _keep(self, buffer: Buffer, index: int) -> None:
@@ -212,21 +214,16 @@ class Scheduler:
         self.memories[buffer.space].release(self.address.pop(buffer), buffer.size)
 
     def _transfer(self, opcode: Opcode, buffer: Buffer) -> None:
+        address, words = self.address[buffer], buffer.size
+        size = words * self.config.word_bytes
         if buffer.home is None:
             buffer.home = (SCRATCH, self.scratch_bytes)
-            self.scratch_bytes += buffer.size * self.config.word_bytes
+            self.scratch_bytes += size
         window, offset = buffer.home
-        size = buffer.size * self.config.word_bytes
         granule = self.config.beat_bytes
         memory = [Region(Space.MEMORY, offset // granule, size // granule)] if window == SCRATCH else []
-        chip = [Region(Space.SCRATCHPAD, self.address[buffer], buffer.size)]
-        fields = {
-            "window": window,
-            "offset": offset,
-            "words": buffer.size,
-            "segments": 1,
-            "address": self.address[buffer],
-        }
+        chip = [Region(Space.SCRATCHPAD, address, words)]
+        fields = {"window": window, "offset": offset, "words": words, "segments": 1, "address": address}
         reads, writes = (memory, chip) if opcode is Opcode.LOAD else (chip, memory)
         self.ops.append(Op(opcode, fields, reads, writes, label=buffer.label))
 

@@ -25,7 +25,6 @@ class Fetch:
         self.records = len(beats) * self.bus // INSTRUCTION_BYTES
         # Burst and beat that end each record.
         self.places = [beats[-(-(n + 1) * INSTRUCTION_BYTES // self.bus) - 1] for n in range(self.records)]
-        self.left: list[float] = []  # when each record left the queue
         self.passed: list[float] = []  # when each record was dispatched
         self.time = float(t.FETCH_START)  # of the last request
         channel.fetches.append((self.time, bursts[0]))
@@ -44,27 +43,26 @@ class Fetch:
     def dispatched(self, time: float) -> None:
         """The next record was dispatched."""
         self.passed.append(time)
-        if self.sent < len(self.bursts):
-            self.arrived()
+        self.request()
 
-    def arrived(self) -> None:
-        """A burst has come, or a record was dispatched: some leave the queue, and make room for other bursts."""
-        while (record := len(self.left)) < len(self.passed) + t.FETCH_AHEAD:
-            before = self.passed[record - t.FETCH_AHEAD] + 1 if record >= t.FETCH_AHEAD else 0.0
-            if record >= self.records or (come := self.ready(record)) == inf:
-                break
-            self.left.append(max(come - (t.FETCH_AHEAD > 0), before) if record else self.passed[0])
-        self._request()
-
-    def _request(self) -> None:
-        """Ask for every burst that is known to find room."""
+    def request(self) -> None:
+        """Ask for every burst that is known to find room: a burst has come, or a record was dispatched."""
         while self.sent < len(self.bursts):
-            beat = self.asked - self.kept - 1
-            record = max(0, beat * self.bus // INSTRUCTION_BYTES)
-            if record >= len(self.left):
+            left = self._left(max(0, (self.asked - self.kept - 1) * self.bus // INSTRUCTION_BYTES))
+            if left == inf:
                 return
-            self.time = max(self.left[record] + 1 + t.FETCH_REQUEST, self.time + t.FETCH_PERIOD)
+            self.time = max(left + 1 + t.FETCH_REQUEST, self.time + t.FETCH_PERIOD)
             beats = self.bursts[self.sent]
             self.channel.fetches.append((self.time, beats))
             self.asked += beats
             self.sent += 1
+
+    def _left(self, record: int) -> float:
+        """When a record left the queue; infinite as long as that is not known."""
+        if not record:
+            return self.passed[0]
+        before = record - t.FETCH_AHEAD  # what stood in its place
+        if before >= len(self.passed):
+            return inf
+        come = self.ready(record) - (t.FETCH_AHEAD > 0)
+        return max(come, self.passed[before] + 1) if before >= 0 else come

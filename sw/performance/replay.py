@@ -149,7 +149,7 @@ class _Machine:
             self._give(Unit.LOAD, load.signal, self.load.finish(load))
             self._offer(Unit.LOAD)
         else:
-            self.fetch.arrived()
+            self.fetch.request()
 
     def _give(self, giver: int, takers: tuple[int, ...], done: float) -> None:
         """An instruction is done: its tokens."""

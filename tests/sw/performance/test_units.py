@@ -90,7 +90,7 @@ def test_requests_of_a_program():
     # 60 of the 64 beats are taken, 48 when record 3 leaves: some leave before they are dispatched.
     while channel.next() < inf:
         channel.advance(inf)
-        fetch.arrived()
+        fetch.request()
     for index in range(3 - t.FETCH_AHEAD):
         assert len(channel.fetches) == 5
         fetch.dispatched(500 + index)
