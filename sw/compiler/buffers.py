@@ -92,7 +92,9 @@ class Allocator:
 
     def __init__(self, size: int, granule: int = 1) -> None:
         self.size, self.granule = size - size % granule, granule
-        self._free = [(0, self.size)]  # pieces: start, size; the one that has been free for longest first
+        # Pieces: end to start, the one that has been free for longest first; and start to end.
+        self._free = {self.size: 0}
+        self._ends = {0: self.size}
         self._too_large = self.size + 1  # what is known to have no place until something is given back
 
     def place(self, size: int) -> int | None:
@@ -109,7 +111,8 @@ class Allocator:
 
     def release(self, address: int, size: int) -> None:
         """Give a place back."""
-        self._free.append((address, self._padded(size)))
+        end = address + self._padded(size)
+        self._free[end], self._ends[address] = address, end
         self._too_large = self.size + 1
 
     def _padded(self, size: int) -> int:
@@ -122,8 +125,7 @@ class Allocator:
         """
         ends: dict[int, int] = {}  # start of a run: its end
         starts: dict[int, int] = {}  # end of a run: its start
-        for start, length in self._free:
-            end = start + length
+        for end, start in self._free.items():
             start, end = starts.pop(start, start), ends.pop(end, end)
             if end - start >= size:
                 return start
@@ -131,11 +133,11 @@ class Allocator:
         return None
 
     def _take(self, start: int, end: int) -> None:
-        """Remove the words from `start` to `end`: whole pieces, and the first words of one more."""
-        pieces = []
-        for first, length in self._free:
-            if start <= first < end:
-                first, length = end, first + length - end
-            if length > 0:
-                pieces.append((first, length))
-        self._free = pieces
+        """Remove the words from `start` to `end`: whole pieces, and the first words of one more, which stays as old."""
+        while start < end:
+            last = self._ends.pop(start)
+            if last <= end:
+                del self._free[last]
+            else:
+                self._free[last], self._ends[end] = end, last
+            start = last
