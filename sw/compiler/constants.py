@@ -33,8 +33,7 @@ class Constants:
         """A buffer for the bytes that `make` gives; they are padded to whole transfers. `stream`: see `Buffer`."""
         if key not in self._places:
             raw = make()
-            padded = np.zeros(round_up(len(raw), self.config.beat_bytes), np.uint8)
-            padded[: len(raw)] = raw
+            padded = pad(raw, round_up(len(raw), self.config.beat_bytes), 0)
             self._places[key] = (self.size, len(padded))
             self._pieces.append(padded)
             self.size += len(padded)
@@ -63,7 +62,9 @@ class Constants:
 
 
 def pad(array: npt.NDArray, size: int, axis: int) -> npt.NDArray:
-    """Zeros behind an array, up to `size` along `axis`."""
+    """Zeros behind an array, up to `size` along `axis`; the array itself where none are needed."""
+    if array.shape[axis] == size:
+        return array
     widths = [(0, 0)] * array.ndim
     widths[axis] = (0, size - array.shape[axis])
     return np.pad(array, widths)

@@ -137,9 +137,8 @@ class LinearLowering:
         records = self.records and column == self.x.columns - 1
 
         def make() -> np.ndarray:
-            pieces = [constants.weights(linear.weight[n0 : n0 + n, k0 : k0 + k])]
-            pieces += [constants.grouped(linear.records[n0 : n0 + n])] if records else []
-            return np.concatenate(pieces)
+            weights = constants.weights(linear.weight[n0 : n0 + n, k0 : k0 + k])
+            return np.concatenate([weights, constants.grouped(linear.records[n0 : n0 + n])]) if records else weights
 
         label = f"{linear.key}[{n0}:,{k0}:]"
         chunk = constants.buffer((linear.key, n0, k0), make, label, stream=not self.resident)

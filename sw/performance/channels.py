@@ -75,6 +75,7 @@ class ReadChannel:
         self.fetches: list[tuple[float, int]] = []
         self.arrivals: list[float] = []
         self.loads: deque[Load] = deque()
+        self.load_request = inf  # when LOAD's next burst is requested; infinite when it has none
         self.free = 0.0  # when the next beat may come
         self.request = 0.0  # of LOAD's last burst
         self.granted = 0.0  # when memory took the last request
@@ -84,11 +85,17 @@ class ReadChannel:
 
     def next(self) -> float:
         """When the next request is made; infinite when there is none."""
-        return min(self._fetch_request(), self._load_request())
+        return min(self._fetch_request(), self.load_request)
+
+    def put(self, load: Load) -> None:
+        """LOAD asks for an instruction's bursts."""
+        self.loads.append(load)
+        if len(self.loads) == 1:
+            self._ask()
 
     def advance(self, until: float) -> Load | None:
         """Make the next request, and LOAD's further ones up to `until`; the LOAD whose last burst was among them."""
-        fetch, request = self._fetch_request(), self._load_request()
+        fetch, request = self._fetch_request(), self.load_request
         if fetch <= request:
             self._fetch()
             return None
@@ -110,9 +117,12 @@ class ReadChannel:
             ends.append(last)
             if load.position == len(load.bursts):
                 load.last, load.request = last, self.request
-                return self.loads.popleft()
+                self.loads.popleft()
+                self._ask()
+                return load
             request = max(self.request + 1, load_ends[0] + t.REQUEST_AGAIN)
             if request > until:
+                self.load_request = request
                 return None
 
     def _fetch_request(self) -> float:
@@ -120,11 +130,12 @@ class ReadChannel:
         index = len(self.arrivals)
         return self.fetches[index][0] if index < len(self.fetches) else inf
 
-    def _load_request(self) -> float:
-        """When LOAD's next burst is requested; infinite when it has none."""
-        if not self.loads:
-            return inf
-        return max(self.request + 1, self.loads[0].earliest, self.load_ends[0] + t.REQUEST_AGAIN)
+    def _ask(self) -> None:
+        """Find out when the first burst of LOAD's next instruction is requested."""
+        self.load_request = inf
+        if self.loads:
+            full = self.load_ends[0] + t.REQUEST_AGAIN
+            self.load_request = max(self.request + 1, self.loads[0].earliest, full)
 
     def _fetch(self) -> None:
         request, beats = self.fetches[len(self.arrivals)]

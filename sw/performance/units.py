@@ -63,7 +63,7 @@ class LoadModel(UnitModel):
         assert isinstance(work.what, Transfer)
         ready = max(ready, self.left.popleft())
         self.taken.append(ready)
-        self.channel.loads.append(Load(work.what.bursts, ready + t.REQUEST, work.signal))
+        self.channel.put(Load(work.what.bursts, ready + t.REQUEST, work.signal))
 
     def finish(self, load: Load) -> float:
         """When the token of an instruction is there whose last burst has been requested."""

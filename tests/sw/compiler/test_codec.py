@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celosia.hw.isa import INSTRUCTION_BYTES, LAYOUTS, Activation, Opcode
-from celosia.sw.compiler.codec import CodecError, decode, disassemble, encode, layout_fields
+from celosia.sw.compiler.codec import CodecError, decode, disassemble, encode, encode_all, layout_fields
 
 
 @st.composite
-def instructions(draw):
-    opcode = draw(st.sampled_from(list(LAYOUTS)))
+def instructions(draw, opcodes=tuple(LAYOUTS)):
+    opcode = draw(st.sampled_from(opcodes))
     names = [name for name in layout_fields(opcode) if name not in ("opcode", "wait", "signal")]
     fields = layout_fields(opcode)
     high = {"activation": len(Activation) - 1}
@@ -41,6 +41,22 @@ def test_encoding_is_the_one_of_the_hardware_layout(sample):
             nested[name] = values[name]
     word = layout.const(nested).as_bits()
     assert encode(opcode, wait, signal, **values) == word.to_bytes(INSTRUCTION_BYTES, "little")
+
+
+@given(st.data(), st.integers(1, 4))
+def test_many_at_once_are_the_same_as_one_by_one(data, count):
+    first = data.draw(instructions())
+    others = [data.draw(instructions([first[0]])) for _ in range(count - 1)]
+    _, wait, signal, values = zip(first, *others, strict=True)
+    rows = encode_all(first[0], wait, signal, values)
+    assert [row.tobytes() for row in rows] == [encode(*one[:3], **one[3]) for one in (first, *others)]
+
+
+def test_many_at_once_are_checked_as_well():
+    with pytest.raises(CodecError, match=r"MATMUL\.m must be from 0 to 65535, not 65536"):
+        encode_all(Opcode.MATMUL, [0, 0], [0, 0], [{"m": 3}, {"m": 65536}])
+    with pytest.raises(CodecError, match="LOAD has no field 'n_tiles'"):
+        encode_all(Opcode.LOAD, [0], [0], [{"n_tiles": 1}])
 
 
 @pytest.mark.parametrize("opcode", list(LAYOUTS))

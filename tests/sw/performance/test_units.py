@@ -25,7 +25,7 @@ SQUARE = override(TINY, ["bus.bytes=4"])  # a beat is a word
 def load(channel: ReadChannel, earliest: float, *bursts: int) -> Load:
     """A LOAD that has the channel to itself."""
     one = Load(bursts, earliest, ())
-    channel.loads.append(one)
+    channel.put(one)
     while channel.advance(inf) is None:
         pass
     return one
@@ -64,7 +64,7 @@ def test_outstanding_bursts_limit_a_far_memory():
 
 def test_fetch_goes_between_the_bursts_of_a_load():
     channel = ReadChannel(SQUARE, Memory(latency=10), [])
-    channel.loads.append(Load((8, 8, 8), 100, ()))
+    channel.put(Load((8, 8, 8), 100, ()))
     channel.fetches.append((101.5, 4))
     assert channel.advance(inf) is None  # requests 100 and 101
     assert channel.next() == 101.5

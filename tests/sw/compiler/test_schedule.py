@@ -1,0 +1,54 @@
+"""Which activations leave the scratchpad for a while."""
+
+from collections import defaultdict
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from celosia.hw.isa import Opcode
+from celosia.sw.compiler.buffers import Buffer, Step
+from celosia.sw.compiler.schedule import Uses, plan_drops
+from celosia.sw.compiler.sync import Space
+
+BUFFERS = 8
+
+
+@st.composite
+def programs(draw):
+    """Steps that read and write some of a few buffers; some of which memory has from the beginning."""
+    sizes = st.integers(1, 4)
+    buffers = [Buffer(Space.SCRATCHPAD, draw(sizes), str(n), loaded=draw(st.booleans())) for n in range(BUFFERS)]
+    some = st.lists(st.sampled_from(buffers), max_size=3, unique=True)
+    steps = []
+    for _ in range(draw(st.integers(1, 30))):
+        reads, writes = draw(some), draw(some)
+        steps.append(Step(Opcode.MATMUL, {}, [b.whole() for b in reads], [b.whole() for b in writes]))
+    return steps
+
+
+def expected(steps: list[Step], budget: int) -> dict[Buffer, set[int]]:
+    """By looking at all buffers each time: the one whose next use is furthest goes.
+
+    One that would have to be stored counts half the distance; of those as good the one that has been there longest.
+    """
+    drops, here, stored = defaultdict(set), [], {b for step in steps for b in step.buffers if b.loaded}
+
+    def uses(buffer: Buffer) -> list[int]:
+        return [n for n, step in enumerate(steps) if buffer in step.buffers]
+
+    for now, step in enumerate(steps):
+        here += [b for b in step.buffers if b not in here]
+        stored -= {access.buffer for access in step.writes}
+        while sum(b.size for b in here) > budget and (others := [b for b in here if b not in step.buffers]):
+            gain = [(min(n for n in uses(b) if n > now) - now) * (2 if b in stored else 1) for b in others]
+            victim = others[gain.index(max(gain))]
+            drops[victim].add(max(n for n in uses(victim) if n < now))
+            stored.add(victim)
+            here.remove(victim)
+        here = [b for b in here if max(uses(b)) > now]
+    return drops
+
+
+@given(programs(), st.integers(1, 16))
+def test_what_is_needed_last_leaves_first(steps, budget):
+    assert plan_drops(steps, Uses(steps), budget) == expected(steps, budget)
