@@ -1,9 +1,6 @@
 """Compile a quantised encoder into a program."""
 
-import gc
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +18,7 @@ from celosia.sw.compiler.schedule import Scheduler
 from celosia.sw.compiler.sync import Op, synchronise
 from celosia.sw.compiler.tensors import round_up
 from celosia.sw.compiler.tiling import BY_COST, Choice, choices
+from celosia.sw.garbage import without_collection
 from celosia.sw.model.quantised import QuantisedEncoder
 
 
@@ -51,24 +49,11 @@ def compile_encoder(
     errors = []
     for choice in choices(config, tokens, encoder.hidden, encoder.heads, encoder.ffn, fusion):
         try:
-            with _without_collection():
+            with without_collection():
                 return _compile(config, encoder, choice, length, causal)
         except CompileError as error:
             errors.append(error)
     raise errors[0]
-
-
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """No search for garbage: a program is made of a million objects that live to its end, and looking through them
-    again and again would take a quarter of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _compile(config: Config, encoder: QuantisedEncoder, choice: Choice, length: int, causal: bool) -> Program:

@@ -17,6 +17,7 @@ from celosia.sw.compiler.lower import EncoderLowering, Stream, Sums
 from celosia.sw.compiler.program import INPUTS, Program
 from celosia.sw.compiler.tensors import Tensor, round_up, spans
 from celosia.sw.compiler.tiling import Choice
+from celosia.sw.garbage import without_collection
 from celosia.sw.model.quantised import QuantisedEncoder
 
 
@@ -36,6 +37,7 @@ class Section(enum.StrEnum):
     FFN = "ffn"
 
 
+@without_collection()
 def compile_section(
     config: Config, encoder: QuantisedEncoder, choice: Choice, section: Section, rows: int | None = None
 ) -> Program:

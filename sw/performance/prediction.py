@@ -6,6 +6,7 @@ from celosia.hw.interfaces import STALLS
 from celosia.hw.isa import Unit
 from celosia.hw.registers import Activity
 from celosia.sw.compiler.program import Program
+from celosia.sw.garbage import without_collection
 from celosia.sw.performance.channels import Memory
 from celosia.sw.performance.replay import Replay, replay
 from celosia.sw.performance.works import works_of
@@ -55,8 +56,9 @@ class Prediction:
 def predict(program: Program, memory: Memory | None = None) -> Prediction:
     """Cycles of `program` behind `memory` (by default 20 cycles of latency and the bus's full bandwidth)."""
     memory = memory or Memory()
-    works = works_of(program)
-    result = replay(works, memory)
+    with without_collection():
+        works = works_of(program)
+        result = replay(works, memory)
     cycles, bus = round(result.cycles), program.config.bus.bytes
     return Prediction(
         program=program,
