@@ -7,6 +7,7 @@ array wait. On top: the first tiles until the array has something to do, and the
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cached_property
 
 import numpy as np
@@ -24,6 +25,14 @@ from celosia.sw.performance.actions import costs
 from celosia.sw.technology import Technology, load
 
 Floats = npt.NDArray[np.float64]
+
+
+class Objective(StrEnum):
+    """What is to be least."""
+
+    CYCLES = "cycles"
+    ENERGY = "energy"
+    EDP = "edp"
 
 
 @dataclass(frozen=True)
@@ -60,9 +69,7 @@ class Evaluation:
         n, double = self.nest, self.nest.mappings.double
         moved = (n.words - n.tile_words)[:RESULTS] * self._word / self._bus
         loads = np.where(double[:RESULTS], 0.0, moved).sum(0)
-        held = -(-np.array(n.padded.sizes)[[ROWS, OUTPUTS], None] // n.fetched[RESULTS, [ROWS, OUTPUTS]])
-        waits: Floats = held.prod(0) * self._drain(self._first_outputs)
-        return loads + np.where(double[RESULTS], 0.0, waits)
+        return loads + np.where(double[RESULTS], 0.0, self._waits)
 
     @cached_property
     def fill(self) -> Floats:
@@ -72,8 +79,7 @@ class Evaluation:
     @cached_property
     def tail(self) -> Floats:
         """Cycles from the last matmul until the last results are in memory."""
-        fused = self.nest.mappings.fused
-        outputs = np.where(fused, self.nest.fetched[RESULTS, OUTPUTS], self._first_outputs)
+        outputs = np.where(self.nest.mappings.fused, self.nest.padded.sizes[OUTPUTS], self._first_outputs)
         stored = self.nest.tile_words[RESULTS] * post.result_bytes(self.nest) * self._word / self._bus
         return self._drain(outputs) + stored
 
@@ -121,6 +127,14 @@ class Evaluation:
         """Energy times cycles, in pJ cycles."""
         return self.energy * self.cycles
 
+    def figure(self, objective: Objective) -> Floats:
+        """The objective of every mapping."""
+        return {
+            Objective.CYCLES: lambda: self.cycles,
+            Objective.ENERGY: lambda: self.energy,
+            Objective.EDP: lambda: self.edp,
+        }[objective]()
+
     def to_dict(self, index: int) -> dict[str, float]:
         """Figures of the mapping at `index`."""
         config, actions = self.nest.padded.config, self.actions
@@ -137,6 +151,14 @@ class Evaluation:
             "edp": self.edp,
         }
         return {name: float(figure[index]) for name, figure in figures.items()}
+
+    @property
+    def _waits(self) -> Floats:
+        """Cycles in which sums leave an accumulator without room for others."""
+        n = self.nest
+        held = -(-np.array(n.padded.sizes)[[ROWS, OUTPUTS], None] // n.fetched[RESULTS, [ROWS, OUTPUTS]])
+        waits: Floats = held.prod(0) * self._drain(self._first_outputs)
+        return waits
 
     @cached_property
     def _read(self) -> Floats:

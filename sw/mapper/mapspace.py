@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from celosia.hw.config import Config
-from celosia.sw.mapper.evaluate import Evaluation, Floats
+from celosia.sw.mapper.evaluate import Evaluation, Floats, Objective
 from celosia.sw.mapper.nest import Nest
 from celosia.sw.mapper.operators import Operator, Padded, convolution, matmul
-from celosia.sw.mapper.search import Objective, best, sample
+from celosia.sw.mapper.search import best, sample
 from celosia.sw.mapper.space import Space
 
 NEAR = 3

@@ -1,4 +1,4 @@
-"""Which tiles have room at all; why no mapping of an operator fits, and what would fit."""
+"""Mappings that take the least room; why no mapping of an operator fits, and what would fit."""
 
 import math
 
@@ -6,8 +6,8 @@ import numpy as np
 
 from celosia.sw.mapper.nest import Nest
 from celosia.sw.mapper.operators import Padded
-from celosia.sw.mapper.rules import FUSABLE, accumulator_rows, has_room, scratchpad_words, statistics_rows
-from celosia.sw.mapper.space import ORDERS, OUTPUTS, RESULTS, TENSORS, Bools, Ints, Mappings
+from celosia.sw.mapper.rules import FUSABLE, accumulator_rows, scratchpad_words, statistics_rows
+from celosia.sw.mapper.space import ORDERS, OUTPUTS, RESULTS, TENSORS, Ints, Mappings
 
 
 def smallest(padded: Padded, tile: Ints, fused: bool) -> Mappings:
@@ -23,12 +23,6 @@ def smallest(padded: Padded, tile: Ints, fused: bool) -> Mappings:
     resident, double = np.zeros((2, len(TENSORS), count), bool)
     resident[RESULTS] = True
     return Mappings(tile, block, order, order, resident, double, np.full(count, fused))
-
-
-def with_room(padded: Padded, tile: Ints) -> Bools:
-    """Which tile sizes [4, n] have room in some mapping."""
-    fusions = FUSABLE[padded.operator.after]
-    return np.logical_or.reduce([has_room(Nest(padded, smallest(padded, tile, fused))) for fused in fusions])
 
 
 def what_would_fit(padded: Padded) -> str:

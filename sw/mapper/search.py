@@ -1,20 +1,19 @@
 """Ways to find a mapping: all there are, with sound pruning; at random; and by the constraints, in no time."""
 
 from dataclasses import dataclass
-from enum import StrEnum
-from itertools import product
 
 import numpy as np
 
 from celosia.hw.config import Config
 from celosia.sw.compiler import sizes
-from celosia.sw.mapper.evaluate import Evaluation, Floats
+from celosia.sw.mapper.bounds import BUFFERINGS, tile_bounds
+from celosia.sw.mapper.evaluate import Evaluation, Objective
 from celosia.sw.mapper.flows import BestFlows, Flows, all_flows, buffered
 from celosia.sw.mapper.nest import Nest
 from celosia.sw.mapper.operators import MapperError, Operator, Padded
-from celosia.sw.mapper.reasons import what_would_fit, with_room
+from celosia.sw.mapper.reasons import what_would_fit
 from celosia.sw.mapper.rules import valid
-from celosia.sw.mapper.space import CHANNELS, OUTPUTS, ROWS, TENSORS, Bools, Ints, Mapping, Mappings, Space
+from celosia.sw.mapper.space import CHANNELS, OUTPUTS, ROWS, Bools, Ints, Mapping, Mappings, Space
 
 _BATCH = 1 << 17
 """Mappings that are evaluated at once."""
@@ -24,15 +23,6 @@ CLOSE = 1.001
 """Of the default: how close to what no mapping can be below is close enough."""
 _TILES = 64
 """Tile sizes that the exhaustive search looks into at once."""
-_BUFFERINGS = tuple(product((True, False), repeat=len(TENSORS)))
-
-
-class Objective(StrEnum):
-    """What is to be least."""
-
-    CYCLES = "cycles"
-    ENERGY = "energy"
-    EDP = "edp"
 
 
 @dataclass(frozen=True)
@@ -65,7 +55,7 @@ class _Best:
         if not len(mappings):
             return fits
         evaluation = Evaluation(Nest(self.padded, mappings))
-        value = figure(evaluation, self.objective)
+        value = evaluation.figure(self.objective)
         near = np.flatnonzero(value == value.min())
         index = int(near[np.argmin(evaluation.energy[near])])
         key = (float(value[index]), float(evaluation.energy[index]))
@@ -79,15 +69,6 @@ class _Best:
         return Found(self.mapping, evaluate(self.padded, self.mapping), self.evaluated, self.bound)
 
 
-def figure(evaluation: Evaluation, objective: Objective) -> Floats:
-    """The objective of every mapping."""
-    return {
-        Objective.CYCLES: lambda: evaluation.cycles,
-        Objective.ENERGY: lambda: evaluation.energy,
-        Objective.EDP: lambda: evaluation.edp,
-    }[objective]()
-
-
 def evaluate(padded: Padded, mapping: Mapping) -> dict[str, float]:
     """Figures of one mapping."""
     return Evaluation(Nest(padded, Mappings.of([mapping]))).to_dict(0)
@@ -96,7 +77,7 @@ def evaluate(padded: Padded, mapping: Mapping) -> dict[str, float]:
 def best(config: Config, operator: Operator, objective: Objective = Objective.CYCLES) -> Found:
     """The default: deterministic, guided by the constraints. Errors: MapperError.
 
-    First the tile sizes that could be best if nothing came twice (see `_bounds`); where memories are too small for
+    First the tile sizes that could be best if nothing came twice (see `tile_bounds`); where memories are too small for
     that, a grid of few tile and block sizes, of which some tensor may be kept; then sizes between.
     Of orders and buffering nothing is left out.
     """
@@ -107,7 +88,7 @@ def best(config: Config, operator: Operator, objective: Objective = Objective.CY
 
 def _guided(space: Space, found: _Best) -> _Best:
     flows = BestFlows(space)
-    tiles, bounds = _bounds(space, found.objective)
+    tiles, bounds = tile_bounds(space, found.objective)
     found.bound = float(bounds[0])
 
     def look(chosen: Ints, most: int = GUIDED_BLOCKS) -> None:
@@ -161,7 +142,7 @@ def exhaustive(config: Config, operator: Operator, objective: Objective = Object
     padded = Padded(config, operator)
     space = Space(padded)
     found = _guided(space, _Best(padded, objective))
-    tiles, bounds = _bounds(space, objective)
+    tiles, bounds = tile_bounds(space, objective)
     flows = BestFlows(space)
     for start in range(0, tiles.shape[1], _TILES):
         if bounds[start] > found.key[0]:
@@ -193,31 +174,6 @@ def _draw(space: Space, flows: Flows, rng: np.random.Generator, count: int) -> M
     tile, block = np.stack(drawn, axis=1)
     some = flows[rng.integers(len(flows.outer), size=count)]
     return Mappings(tile, block, some.outer, some.inner, some.resident, some.double, some.fused)
-
-
-def _bounds(space: Space, objective: Objective) -> tuple[Ints, Floats]:
-    """All tile sizes with room [4, n] and a bound below their mappings' objective, rising.
-
-    It is the figure of a mapping with these tiles that keeps both operands whole, so that everything moves once, and
-    waits for nothing; whether there is room for that does not matter. With fusion and without, the lower one counts.
-    Errors: MapperError, when no tile has room.
-    """
-    grid = np.stack([axis.ravel() for axis in np.meshgrid(*space.tiles, indexing="ij")])
-    grid = grid[:, with_room(space.padded, grid)]
-    if not grid.shape[1]:
-        raise MapperError(what_would_fit(space.padded))
-    whole = np.broadcast_to(np.array(space.padded.sizes)[:, None], grid.shape)
-    flows = all_flows(space, double=True)
-    ideal = (
-        (flows.outer == flows.outer[0])
-        & (flows.inner == flows.inner[0])
-        & (flows.resident.T == [True, True, False]).all(1)
-    )
-    flows = flows[np.flatnonzero(ideal)]
-    evaluation = Evaluation(Nest(space.padded, flows.with_sizes(grid, whole)))
-    bounds = figure(evaluation, objective).reshape(grid.shape[1], -1).min(1)
-    order = np.argsort(bounds, kind="stable")
-    return grid[:, order], bounds[order]
 
 
 def _offer_blocks(flows: BestFlows, found: _Best, tiles: Ints, most: int | None) -> None:
@@ -270,10 +226,10 @@ def _some_fits(padded: Padded, block: Ints) -> Bools:
 
 def _offer(found: _Best, mappings: Mappings) -> None:
     """Double-buffered, and where that has no room, with less, which is never better."""
-    value = figure(Evaluation(Nest(found.padded, mappings)), found.objective)
+    value = Evaluation(Nest(found.padded, mappings)).figure(found.objective)
     found.evaluated += len(mappings)
     mappings = mappings[value <= found.key[0]]
-    for which in _BUFFERINGS:
+    for which in BUFFERINGS:
         fits = found.offer(buffered(mappings, which))
         if all(which):
             mappings = mappings[~fits]
