@@ -1,5 +1,6 @@
 """Below what no mapping can be: a bound for every tile size, whatever its blocks, orders and residency."""
 
+from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -14,28 +15,44 @@ from celosia.sw.mapper.nest import Nest
 from celosia.sw.mapper.operators import MapperError
 from celosia.sw.mapper.reasons import smallest, what_would_fit
 from celosia.sw.mapper.rules import FUSABLE, has_room
-from celosia.sw.mapper.space import ROWS, TENSORS, Ints, Mappings, Space
+from celosia.sw.mapper.space import ACTIVATIONS, OUTPUTS, RESULTS, ROWS, TENSORS, Ints, Mappings, Space
 
 BUFFERINGS = tuple(product((True, False), repeat=len(TENSORS)))
 """What may be double-buffered, each before those with less."""
 
 
 class _Least(Evaluation):
-    """Mappings whose operands are kept whole, so that they move once, with the least waits that blocks can leave."""
+    """Mappings whose operands are kept whole, with the least waits and reloads that the accumulator leaves."""
+
+    @cached_property
+    def _fillings(self) -> Ints:
+        """How often the accumulator is filled at least [n]: fused, with as many whole rows as have room."""
+        n, config = self.nest, self.nest.padded.config
+        rows, fused, double = self._over_rows(n.pixels), n.mappings.fused, 1 + n.mappings.double[RESULTS]
+        row = sizes.acc_rows(config, 1, n.padded.sizes[OUTPUTS])
+        whole = np.minimum(config.acc_rows // row, config.accumulator.stat_rows) // double
+        return np.where(fused, -(-rows // np.maximum(whole, 1)), -(-rows * row // config.acc_rows))
 
     @property
     def _waits(self) -> Floats:
-        """Of as few fillings of the accumulator as its size allows, and of each for what it must drain.
-
-        Fused, all rows are drained, however they are divided; else a tile each time.
-        """
+        """Of each filling for what it must drain: fused, all rows, however they are divided; else a tile each time."""
         n, config = self.nest, self.nest.padded.config
-        rows = self._over_rows(n.pixels)
-        fillings = -(-sizes.acc_rows(config, rows, n.padded.operator.outputs) // config.acc_rows)
-        drained = np.where(n.mappings.fused, rows, fillings * n.pixels(n.mappings.tile[ROWS]))
+        drained = np.where(
+            n.mappings.fused, self._over_rows(n.pixels), self._fillings * n.pixels(n.mappings.tile[ROWS])
+        )
         slots = post.pick(n, "slots") * self._first_outputs / config.post.lanes
-        waits: Floats = fillings * POST_LATENCY + drained * (post.pick(n, "row_cycles") + slots)
+        waits: Floats = self._fillings * POST_LATENCY + drained * (post.pick(n, "row_cycles") + slots)
         return waits
+
+    @cached_property
+    def _read(self) -> Floats:
+        """Whole rows of sums need all weights: fused, they come again for each filling, unless all are kept."""
+        n, config = self.nest, self.nest.padded.config
+        weights = int(n.weight_words(*map(np.array, n.padded.sizes[OUTPUTS:])))
+        beside = n.tile_words[ACTIVATIONS] + n.tile_words[RESULTS]
+        again = n.mappings.fused & (weights + beside > config.scratchpad_words)
+        words = np.where(again, (self._fillings - 1) * weights, 0)
+        return super()._read + words * config.word_bytes
 
 
 def tile_bounds(space: Space, objective: Objective) -> tuple[Ints, Floats]:

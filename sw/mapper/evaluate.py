@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from celosia.hw.numerics import ACC_BITS
 from celosia.sw.compiler import sizes
-from celosia.sw.compiler.cost import MATMUL_CYCLES, POST_LATENCY
+from celosia.sw.compiler.cost import CONTENTION, MATMUL_CYCLES, POST_LATENCY
 from celosia.sw.mapper import post
 from celosia.sw.mapper.nest import Nest
 from celosia.sw.mapper.operators import After
@@ -44,10 +44,15 @@ class Evaluation:
 
     @cached_property
     def cycles(self) -> Floats:
-        """From the first load to the last store."""
+        """From the first load to the last store.
+
+        Units that need nearly as many cycles as the slowest wait for one another at times, as in `compiler.cost`.
+        """
         written = post.result_bytes(self.nest) * self._stored + self._spilled
-        bus = np.maximum(self._read, written) / self._bus
-        return np.maximum.reduce([self.array + self.stalls, self.post, bus]) + self.fill + self.tail + self._pass_cycles
+        shares = np.stack([self.array + self.stalls, self.post, self._read / self._bus, written / self._bus])
+        most = shares.max(0)
+        together = most * ((shares / most) ** CONTENTION).sum(0) ** (1 / CONTENTION)
+        return together + self.fill + self.tail + self._pass_cycles
 
     @cached_property
     def array(self) -> Ints:
