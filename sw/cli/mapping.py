@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from celosia.hw.presets import PRESETS
+from celosia.sw.cli import mapping_tables as tables
 from celosia.sw.cli import output, plugins
 from celosia.sw.cli.errors import CliError
 from celosia.sw.cli.options import ConfigOption, JsonOption, PresetOption, SetOption, resolve
@@ -15,15 +16,10 @@ if TYPE_CHECKING:
     from celosia.hw.config import Config
     from celosia.sw.mapper.mapspace import Spread
     from celosia.sw.mapper.operators import Operator
+    from celosia.sw.mapper.space import Mapping
 
 MAPPER_PRESETS = ("gemmini", "transformer", "edge")
 LENGTHS = (128, 512, 4096)
-MAPPER_COLUMNS = ["configuration", ">tokens", "operator", "shape", ">cycles", ">of peak", ">above the bound", ">best",
-                  ">above the best", ">seconds", "tile", "block", "kept", "double-buffered"]  # fmt: skip
-REASON_COLUMNS = ["configuration", ">tokens", "operator", "shape", "reason"]
-SPREAD_COLUMNS = ["operator", "shape", ">tenth percentile", ">printed", ">within 3x", ">printed", ">median",
-                  ">decades", ">default / best"]  # fmt: skip
-
 SizesOption = Annotated[
     str | None, typer.Option("--matmul", metavar="MxKxN", help="This matmul, instead of BERT-Base's.")
 ]
@@ -42,13 +38,17 @@ def mapper(
     matmul: SizesOption = None,
     fused: Annotated[bool, typer.Option("--fused", help="Also matmuls with the softmax or LayerNorm behind.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Search exhaustively too: seconds an operator.")] = False,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Also make each mapping a program, and replay it on the performance model.")
+    ] = False,
     markdown: MarkdownOption = False,
     json: JsonOption = False,
 ) -> None:
     """Map every matmul of BERT-Base, and say how far at most that is from the best of all mappings.
 
-    The bound is what no mapping can be below; --check finds the best itself. Without a configuration: gemmini,
-    transformer and edge. An operator that cannot be mapped has a row with what would fit.
+    The bound is what no mapping can be below; --check finds the best itself, --replay says how far the mapper's own
+    estimate is from the performance model. Without a configuration: gemmini, transformer and edge. An operator that
+    cannot be mapped has a row with what would fit.
     """
     if preset is None and config is None and not settings:
         configs = {name: PRESETS[name] for name in MAPPER_PRESETS}
@@ -62,17 +62,29 @@ def mapper(
     rows: list[dict[str, Any]] = []
     for name, one in configs.items():
         output.progress(f"mapping {len(work)} operators onto {name}")
-        rows += [{"configuration": name, "tokens": length} | _map(one, operator, check) for operator, length in work]
+        rows += [
+            {"configuration": name, "tokens": length} | _map(one, operator, check, replay) for operator, length in work
+        ]
     reasons = [row["reason"] for row in rows if "reason" in row]
     if len(reasons) == len(rows):
         raise CliError(reasons[0])
     if json:
         output.print_json({"rows": rows})
     else:
-        _print("mappings", MAPPER_COLUMNS, [_mapper_row(row) for row in rows], markdown)
-        if reasons:
-            refused = [[*_subject(row), row["reason"]] for row in rows if "reason" in row]
-            _print("no mapping", REASON_COLUMNS, refused, markdown)
+        _print_mapped(rows, markdown)
+
+
+def _print_mapped(rows: list[dict[str, Any]], markdown: bool) -> None:
+    _print("mappings", tables.MAPPER, [tables.mapped(row) for row in rows], markdown)
+    again = [tables.replayed(row) for row in rows if "replayed" in row]
+    if again:
+        _print("the same by the performance model", tables.REPLAY, again, markdown)
+    if len(rows) > 1:
+        _print("the worst of each", tables.SUMMARY, tables.summaries(rows), markdown)
+    for title, reason in (("no mapping", "reason"), ("not replayed", "not_replayed")):
+        refused = [[*tables.subject(row), row[reason]] for row in rows if reason in row]
+        if refused:
+            _print(title, tables.REASONS, refused, markdown)
 
 
 def matmul_of(text: str) -> "Operator":
@@ -93,7 +105,7 @@ def _encoder(lengths: list[int], fused: bool) -> list[tuple["Operator", int | No
     return [(operator, length) for operator, length in operators if fused or operator.after is After.REQUANT]
 
 
-def _map(config: "Config", operator: "Operator", check: bool) -> dict[str, Any]:
+def _map(config: "Config", operator: "Operator", check: bool, replay: bool) -> dict[str, Any]:
     """A row: what the default finds, and how far above the best that is; or the `reason` why there is no mapping."""
     from celosia.sw.mapper.operators import MapperError
     from celosia.sw.mapper.search import best, exhaustive
@@ -112,7 +124,21 @@ def _map(config: "Config", operator: "Operator", check: bool) -> dict[str, Any]:
     if check:
         row["best_cycles"] = exhaustive(config, operator).figures["cycles"]
         row["above_best"] = cycles / row["best_cycles"] - 1
-    return row
+    return row | (_replayed(config, operator, found.mapping, cycles) if replay else {})
+
+
+def _replayed(config: "Config", operator: "Operator", mapping: "Mapping", cycles: float) -> dict[str, Any]:
+    """What the performance model says of a mapping, and how far the estimate is from it."""
+    from celosia.sw.compiler.buffers import CompileError
+    from celosia.sw.mapper.program import compile_mapping
+    from celosia.sw.performance.prediction import predict
+
+    try:
+        found = predict(compile_mapping(config, operator, mapping))
+    except CompileError as error:
+        return {"not_replayed": str(error)}
+    waits = sum(found.stalls.values()) - found.stalls["padding"]
+    return {"replayed": found.cycles, "error": cycles / found.cycles - 1, "array_waits": waits}
 
 
 def _check_output(json: bool, markdown: bool) -> None:
@@ -122,33 +148,9 @@ def _check_output(json: bool, markdown: bool) -> None:
 
 def _print(title: str, columns: list[str], rows: list[list[str]], markdown: bool) -> None:
     if markdown:
-        print(output.markdown_table(columns, rows))
+        print(output.markdown_table(columns, rows), end="\n\n")
     else:
         output.print_tables(output.make_table(title, columns, rows))
-
-
-def _subject(row: dict[str, Any]) -> list[str]:
-    return [row["configuration"], str(row["tokens"] or ""), row["operator"], row["shape"]]
-
-
-def _mapper_row(row: dict[str, Any]) -> list[str]:
-    subject = _subject(row)
-    if "reason" in row:
-        return [*subject, "none", *[""] * (len(MAPPER_COLUMNS) - len(subject) - 1)]
-    one, checked = row["mapping"], "best_cycles" in row
-    sizes = [" x ".join(str(size) for size in one[level].values()).removesuffix(" x 1") for level in ("tile", "block")]
-    return [
-        *subject,
-        f"{row['figures']['cycles']:,.0f}",
-        f"{row['of_peak']:.1%}",
-        f"{row['above_bound']:.2%}",
-        f"{row['best_cycles']:,.0f}" if checked else "",
-        f"{row['above_best']:.2%}" if checked else "",
-        f"{row['seconds']:.2f}",
-        *sizes,
-        ", ".join(one["resident"]),
-        ", ".join(one["double"]),
-    ]
 
 
 def mapspace(
@@ -183,7 +185,7 @@ def mapspace(
         output.print_json({"configuration": chosen.label, "seed": seed, "wide": wide, "rows": rows, "figures": files})
         return
     title = f"EDP over the best of {samples:,} random mappings on {chosen.label}{', wide' if wide else ''}"
-    _print(title, SPREAD_COLUMNS, [_spread_row(one.to_dict()) for one in spreads], markdown)
+    _print(title, tables.SPREADS, [tables.spread(one.to_dict()) for one in spreads], markdown)
     for name in files:
         print(name)
 
@@ -195,17 +197,3 @@ def _draw(spreads: list["Spread"], folder: Path) -> list[str]:
     for path, text in paths.items():
         output.write_file(path, text)
     return [str(path) for path in paths]
-
-
-def _spread_row(row: dict[str, Any]) -> list[str]:
-    return [
-        row["operator"],
-        row["shape"],
-        f"{row['tenth_percentile']:.2f}",
-        f"{row['printed_tenth_percentile']:.2f}",
-        f"{row['within_3x']:.2%}",
-        f"{row['printed_within_3x']:.2%}",
-        f"{row['median']:.2f}",
-        f"{row['decades']:.1f}",
-        f"{row['default_over_best']:.3f}",
-    ]

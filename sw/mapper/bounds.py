@@ -48,7 +48,8 @@ class _Least(Evaluation):
     def _read(self) -> Floats:
         """Whole rows of sums need all weights: fused, they come again for each filling, unless all are kept."""
         n, config = self.nest, self.nest.padded.config
-        weights = int(n.weight_words(*map(np.array, n.padded.sizes[OUTPUTS:])))
+        outputs, channels, kernel = (np.array(size) for size in n.padded.sizes[OUTPUTS:])
+        weights = int(n.weight_words(outputs, channels, kernel))
         beside = n.tile_words[ACTIVATIONS] + n.tile_words[RESULTS]
         again = n.mappings.fused & (weights + beside > config.scratchpad_words)
         words = np.where(again, (self._fillings - 1) * weights, 0)

@@ -23,6 +23,9 @@ Span = tuple[int, int]
 Box = tuple[Span, ...]
 """Along each axis."""
 
+LEAD = 2
+"""Tiles of sums that leave before the array begins with the next rows; the others leave one by one, as others come."""
+
 
 def compile_mapping(config: Config, operator: Operator, mapping: Mapping) -> Program:
     """A program that goes through the loops of `mapping`, on operands of zeros.
@@ -70,7 +73,7 @@ class _Draft(Draft):
         x, weights = (self._operand(tensor, block, tile) for tensor in (ACTIVATIONS, WEIGHTS))
         first, last = channels[0] == 0, channels[1] == self.whole[CHANNELS][1]
         if first:
-            self._finish(len(self.later) - 1)  # sums leave one by one, as others come
+            self._finish(len(self.later) - 1)
             self.sums[rows, outputs] = self._acc(m, n)
         acc = self.sums[rows, outputs]
         fields = self._product(x, self._padded(m), weights, n, acc, m, n, k)
@@ -107,6 +110,7 @@ class _Draft(Draft):
             stats, finish = self.rows.pop(rows), {After.SOFTMAX: self._softmax, After.LAYERNORM: self._normalise}
             for piece, sums in self.done.pop(rows):
                 self.later.append(partial(finish[self.operator.after], rows, piece, sums, stats))
+            self._finish(len(self.later) - LEAD)
 
     def _requantise(self, rows: Span, outputs: Span, acc: Buffer, weights: Buffer, records: Ref) -> None:
         m, n = _size(rows), _size(outputs)

@@ -20,6 +20,27 @@ def test_mapper_json(celosia):
         assert row["above_bound"] == row["figures"]["cycles"] / row["bound"] - 1
 
 
+def test_mapper_replay(celosia):
+    """128 x 256 x 64 takes a 16 x 16 array 8192 cycles; the replay adds what no mapping can hide."""
+    arguments = ("mapper", "--preset", "transformer", "--matmul", "128x256x64", "--replay")
+    (row,) = json.loads(celosia("analyze", *arguments, "--json").stdout)["rows"]
+    assert 8192 < row["replayed"] < 1.15 * 8192
+    assert row["error"] == row["figures"]["cycles"] / row["replayed"] - 1
+    assert row["array_waits"] == row["replayed"] - 8192
+    printed = celosia("analyze", *arguments).stdout
+    assert f"{row['replayed']:,}" in printed
+    assert f"{row['error']:+.2%}" in printed
+
+
+def test_mapper_prints_the_worst_of_each(celosia):
+    arguments = ("mapper", "--preset", "edge", "--tokens", "16", "--tokens", "24")
+    rows = json.loads(celosia("analyze", *arguments, "--json").stdout)["rows"]
+    printed = celosia("analyze", *arguments, "--markdown").stdout
+    for tokens in (16, 24):
+        worst = max(row["above_bound"] for row in rows if row["tokens"] == tokens)
+        assert f"| edge | {tokens} | 6 | {worst:.2%} | - |" in printed
+
+
 def test_mapper_table(celosia):
     result = celosia("analyze", "mapper", "--preset", "tiny", "--matmul", "16x32x8")
     assert result.exit_code == 0, result.stderr
