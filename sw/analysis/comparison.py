@@ -125,15 +125,16 @@ _FIGURES: dict[str, Callable[[Total, Total], float]] = {
 
 def _row(net: Network, entry: Entry) -> Total:
     if isinstance(net, ResNet50):
-        return _resnet_row(net, entry.row)
+        return resnet_row(net, entry.row)
     if entry.row == "total":
         return _all(net, entry.tokens)
     operations = _operations(net, entry.tokens)
     return (by_group(operations) | by_name(operations))[entry.row]
 
 
-def _resnet_row(net: ResNet50, row: str) -> Total:
-    """Convolutions alone; all operations; all but normalisations and ReLUs, which a fused convolution does itself."""
+def resnet_row(net: ResNet50, row: str) -> Total:
+    """A row of tables 4 and 12: convolutions alone; `unfused`, all operations; `fused`, all but normalisations and
+    ReLUs, which a fused convolution does itself."""
     left_out = (NORMALISATION, RELU) if row == "fused" else ()
     listed = net.convolutions() if row == CONVOLUTION else net.operations()
     return total(operation for operation in listed if operation.group not in left_out)
