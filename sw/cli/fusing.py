@@ -1,20 +1,19 @@
 """`celosia analyze fusion` and `ladder`: what fusing saves, and how far it is from the survey's baseline."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from celosia.sw.cli import output, plugins
+from celosia.sw.cli import output
 from celosia.sw.cli.errors import CliError
 from celosia.sw.cli.options import JsonOption
 
 if TYPE_CHECKING:
-    from celosia.sw.compiler.program import Program
     from celosia.sw.performance.fusion import Effect
     from celosia.sw.performance.ladder import Step
-    from celosia.sw.performance.sections import Meter
 
 FUSION = [
     "pair", ">accumulator", ">tokens", ">pair, not fused", ">fused", ">change", "part", ">not fused", ">fused",
@@ -37,22 +36,30 @@ def fusion(
     rtl: Annotated[bool, typer.Option("--rtl", help="Measure on the generated Verilog, instead of the model.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Say what it saves to fuse softmax and LayerNorm with the matmuls before them, on a BERT-Base layer."""
+    """Say what it saves to fuse softmax and LayerNorm with the matmuls before them, on a BERT-Base layer.
+
+    With --rtl: minutes a pair. What is measured is kept; a run that was stopped goes on where it was.
+    """
     from celosia.hw.presets import PRESETS
+    from celosia.sw.cli.measuring import Measured
     from celosia.sw.cli.options import pick
     from celosia.sw.performance import fusion as study
+    from celosia.sw.performance.sections import modelled
 
     config = PRESETS["transformer"]
     known = {one.field: one for one in study.PAIRS}
     pairs = tuple(known[pick("pair", name, known)] for name in pair or known)
+    meter = Measured() if rtl else None
     found: list[Effect] = []
     for kib in accumulator or study.ACCUMULATORS:
-        with output.step(f"accumulator of {kib} KiB"):
-            found += study.study(config, kib, tuple(tokens or study.LENGTHS), meter(rtl), pairs)
+        with output.step(f"accumulator of {kib} KiB") if meter is None else nullcontext():
+            found += study.study(config, kib, tuple(tokens or study.LENGTHS), meter or modelled, pairs)
     if json:
-        output.print_json({"measured": rtl, "rows": [described(one) for one in found]})
+        error = {"worst_model_error": meter.worst} if meter else {}
+        output.print_json({"measured": rtl, **error, "rows": [described(one) for one in found]})
         return
-    title = f"a BERT-Base layer on transformer, cycles {'measured' if rtl else 'modelled'}"
+    kind = f"measured; the model is at most {abs(meter.worst):.2%} away" if meter else "modelled"
+    title = f"a BERT-Base layer on transformer, cycles {kind}"
     output.print_tables(output.make_table(title, FUSION, effects(found)))
 
 
@@ -84,32 +91,6 @@ def ladder(
         return
     title = f"a BERT-Base layer, {tokens} tokens; host: {model.name}; the survey prints {PRINTED_SPEEDUP}x in total"
     output.print_tables(output.make_table(title, LADDER, rungs(found)))
-
-
-def meter(rtl: bool) -> "Meter":
-    """Cycles by the RTL device, or by the model."""
-    if not rtl:
-        from celosia.sw.performance.sections import modelled
-
-        return modelled
-    return _measured
-
-
-def _measured(program: "Program") -> int:
-    """Cycles on the RTL device. Errors: CliError when it cannot be built."""
-    import numpy as np
-
-    from celosia.sw.runtime.driver import Driver
-
-    make, tool_error = plugins.load("rtl"), plugins.load("tool error")
-    try:
-        device = make(program.config, latency=20)
-    except tool_error as error:
-        raise CliError(str(error)) from None
-    driver = Driver(device, program)
-    inputs: dict[str, Any] = {name: np.zeros(image.shape, image.dtype) for name, image in program.inputs.items()}
-    driver.run(**inputs)
-    return int(driver.counters().cycles)
 
 
 def effects(found: Sequence["Effect"]) -> list[list[str]]:

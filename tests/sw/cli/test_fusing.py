@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from celosia.sw.cli import fusing
+from celosia.sw.cli import fusing, measuring
+from celosia.sw.cli.errors import CliError
+from celosia.sw.performance.prediction import predict
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs/fusion.md"
@@ -46,6 +48,35 @@ def test_the_ladder_of_the_page_adds_up():
 def test_a_table(celosia):
     table = celosia("analyze", "fusion", "--tokens", "64", "--accumulator", "256", "--pair", "softmax").stdout
     assert re.search(r"Q x K, softmax .* 256 KiB .* 64 .* MHA .* fused", table)
+
+
+def test_what_was_measured_is_not_measured_again(celosia, monkeypatch):
+    """A device that takes twice as long as the model says, and stops after three programs for the first time."""
+    ran: list[int] = []
+
+    def run(program) -> int:
+        if len(ran) == 3:
+            raise CliError("stopped")
+        ran.append(2 * predict(program).cycles)
+        return ran[-1]
+
+    arguments = ("fusion", "--tokens", "64", "--accumulator", "256", "--pair", "softmax", "--json")
+    modelled = json.loads(celosia("analyze", *arguments).stdout)
+    monkeypatch.setattr(measuring, "_run", run)
+    assert celosia("analyze", *arguments, "--rtl").exit_code == 2
+    known, ran[:] = ran[:], []
+    monkeypatch.setattr(measuring, "_run", lambda program: ran.append(2 * predict(program).cycles) or ran[-1])
+    result = celosia("analyze", *arguments, "--rtl")
+    assert result.stderr.count("measured before") == 3
+    assert f"{known[0]:,} measured before" in result.stderr
+    found = json.loads(result.stdout)
+    assert (found["measured"], found["worst_model_error"]) == (True, -0.5)
+    for name in ("pair_fused", "pair_not_fused", "part_fused", "part_not_fused"):
+        assert found["rows"][0][name] == 2 * modelled["rows"][0][name]
+    some = len(ran)
+    table = celosia("analyze", *arguments[:-1], "--rtl")
+    assert (len(ran), table.stderr.count("measured before")) == (some, some + 3)
+    assert "the model is at most 50.00% away" in " ".join(table.stdout.split())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,94 @@
+"""Cycles of programs on the generated Verilog, each measured once: what is known is kept, and a run goes on from it."""
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import celosia.hw
+from celosia.sw.cache import cache_folder
+from celosia.sw.cli import output, plugins
+from celosia.sw.cli.errors import CliError
+
+if TYPE_CHECKING:
+    from celosia.sw.compiler.program import Program
+
+LATENCY = 20
+"""Cycles of the memory."""
+
+
+class Measured:
+    """A meter (see `celosia.sw.performance.sections`) that says on stderr what it does.
+
+    Cycles are kept in the cache, by program, configuration and the hardware's source. `worst`: the largest relative
+    error of the performance model on the programs that were asked for.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.worst = 0.0
+        self._hardware = hashlib.sha256()
+        for path in sorted(path for folder in celosia.hw.__path__ for path in Path(folder).rglob("*.py")):
+            self._hardware.update(path.read_bytes())
+
+    def __call__(self, program: "Program") -> int:
+        """Cycles of a program on inputs of zeros. Errors: CliError when the simulator cannot be built."""
+        from celosia.sw.performance.channels import Memory
+        from celosia.sw.performance.prediction import predict
+
+        modelled, path = predict(program, Memory(latency=LATENCY)).cycles, self._path(program)
+        self.count += 1
+        name = f"program {self.count}, {modelled:,} cycles by the model"
+        cycles = _read(path)
+        if cycles is not None:
+            output.progress(f"{name}: {cycles:,} measured before")
+        else:
+            output.progress(f"{name}: running")
+            began = time.perf_counter()
+            cycles = _run(program)
+            output.progress(f"program {self.count}: {cycles:,} cycles in {time.perf_counter() - began:.0f} s")
+            _write(path, cycles)
+        self.worst = max(self.worst, modelled / cycles - 1, key=abs)
+        return cycles
+
+    def _path(self, program: "Program") -> Path:
+        key = self._hardware.copy()
+        key.update(json.dumps([program.config.to_dict(), LATENCY]).encode() + program.code)
+        return cache_folder() / "measured" / f"{key.hexdigest()[:32]}.json"
+
+
+def _run(program: "Program") -> int:
+    import numpy as np
+
+    from celosia.sw.runtime.driver import Driver
+
+    make, tool_error = plugins.load("rtl"), plugins.load("tool error")
+    try:
+        device = make(program.config, latency=LATENCY)
+    except tool_error as error:
+        raise CliError(str(error)) from None
+    driver = Driver(device, program)
+    inputs: dict[str, Any] = {name: np.zeros(image.shape, image.dtype) for name, image in program.inputs.items()}
+    driver.run(**inputs)
+    return int(driver.counters().cycles)
+
+
+def _read(path: Path) -> int | None:
+    try:
+        return int(json.loads(path.read_text())["cycles"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _write(path: Path, cycles: int) -> None:
+    """Best effort: a cache that cannot be written costs time, not the result."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
+            json.dump({"cycles": cycles}, file)
+        os.replace(file.name, path)
+    except OSError:
+        pass
