@@ -99,8 +99,11 @@ def matmul_of(text: str) -> "Operator":
 
 
 def _encoder(lengths: list[int], fused: bool) -> list[tuple["Operator", int | None]]:
+    from celosia.sw.analysis.transformer import check_tokens
     from celosia.sw.mapper.operators import After, encoder_operators
 
+    for length in lengths:
+        check_tokens(length)
     operators = [(operator, length) for length in lengths for operator in encoder_operators(length)]
     return [(operator, length) for operator, length in operators if fused or operator.after is After.REQUANT]
 
@@ -175,6 +178,8 @@ def mapspace(
     chosen = resolve(preset, config, settings)
     if folder is not None and folder.exists() and not folder.is_dir():
         raise CliError(f"cannot write {folder}: it is a file; -o takes a folder")
+    if folder is not None:
+        output.check_writable(folder / "figure.svg")
     spreads = []
     for study in STUDIES:
         output.progress(f"{samples:,} mappings of {study.operator.name}")

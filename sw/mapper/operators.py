@@ -9,6 +9,9 @@ from celosia.sw.compiler import sizes
 from celosia.sw.compiler.tensors import round_up
 from celosia.sw.compiler.tiling import LARGEST_PRODUCT
 
+LONGEST = 1 << 17
+"""Of any size: what is mapped in seconds."""
+
 
 class MapperError(ValueError):
     """An operator that is none, or that no mapping fits; the message says what would fit."""
@@ -32,7 +35,7 @@ class Operator:
     number of its rows, `pitch` pixels each, are rows of one left operand, and each place of the kernel is the same
     operand from another row on. Sums between the rows of pixels are computed and of no use.
     `parameters`: weights bring records for requantisation (an operand that is an activation has none).
-    Errors: MapperError when a size is not positive.
+    Errors: MapperError when a size is not positive, or above LONGEST.
     """
 
     name: str
@@ -50,6 +53,8 @@ class Operator:
             value = getattr(self, field)
             if not isinstance(value, int) or value < 1:
                 raise MapperError(f"{field} of {self.name} must be at least 1, not {value!r}")
+            if value > LONGEST:
+                raise MapperError(f"{field} of {self.name} must be at most {LONGEST}, not {value}")
 
     @property
     def pitch(self) -> int:

@@ -34,15 +34,18 @@ class Step:
 
 def ladder(host: Host, tokens: int, shape: Geometry = BERT_BASE, meter: Meter = modelled) -> list[Step]:
     """All steps, the baseline first. Errors: CompileError when a step does not fit."""
-    outside = round(host.cycles(shape, tokens))
+    config, outside = PRESETS["transformer"], round(host.cycles(shape, tokens))
+    whole = {
+        name: choices(config, tokens, shape.hidden, shape.heads, shape.ffn, fusion)[0]
+        for name, fusion in (("nonlinear units on the chip", Fusion(False, False, False)), ("fused mapping", Fusion()))
+    }  # first: what does not fit is told at once
     steps = [
         Step(name, preset, matmul_cycles(PRESETS[preset], shape, tokens, meter), outside)
         for name, preset in (("baseline", "gemmini"), ("memories rebalanced", "transformer"))
     ]
-    for name, fusion in (("nonlinear units on the chip", Fusion(False, False, False)), ("fused mapping", Fusion())):
-        config = PRESETS["transformer"]
-        choice = choices(config, tokens, shape.hidden, shape.heads, shape.ffn, fusion)[0]
-        steps.append(Step(name, "transformer", Sections(config, shape, meter).layer(choice), 0))
+    steps += [
+        Step(name, "transformer", Sections(config, shape, meter).layer(choice), 0) for name, choice in whole.items()
+    ]
     return steps
 
 

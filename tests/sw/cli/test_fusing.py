@@ -87,6 +87,7 @@ def test_what_was_measured_is_not_measured_again(celosia, monkeypatch):
         (["fusion", "--accumulator", "2"], "accumulator.kib must be at least 3, not 2"),
         (["fusion", "--accumulator", "128", "--tokens", "100000"], "exceeds post.max_channels"),
         (["ladder", "--tokens", "0"], "tokens must be at least 1, not 0"),
+        (["ladder", "--tokens", "100000"], "exceeds post.max_channels"),
         (["ladder", "--host", "nowhere.toml"], "nowhere.toml: No such file"),
         (["document", "--page", "fusions"], "no page 'fusions'; did you mean fusion?"),
     ],

@@ -65,7 +65,10 @@ def test_what_cannot_be_mapped_has_a_row_with_the_reason(celosia):
     ("arguments", "told"),
     [
         (["mapper", "--matmul", "0x4x4"], "rows of matmul must be at least 1, not 0"),
-        (["mapper", "--tokens", "0"], "rows of projection must be at least 1, not 0"),
+        (["mapper", "--tokens", "0"], "tokens must be at least 1, not 0"),
+        (["mapper", "--tokens", "131073"], "rows of projection must be at most 131072, not 131073"),
+        (["mapper", "--matmul", "4x4x99999999999"], "outputs of matmul must be at most 131072, not 99999999999"),
+        (["mapspace", "-o", "/proc/figures"], "cannot write /proc/figures/figure.svg"),
         (["mapper", "--matmul", "4x4"], "a matmul must read MxKxN, such as 512x768x768, not '4x4'"),
         (["mapper", "--matmul", "4x4x4", "--tokens", "8"], "exclude one another"),
         (["mapper", "--json", "--markdown"], "--json and --markdown exclude one another"),
