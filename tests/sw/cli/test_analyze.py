@@ -1,6 +1,7 @@
 """celosia analyze correlate, with a stand-in for the RTL device."""
 
 import json
+import re
 
 import pytest
 
@@ -55,7 +56,9 @@ def test_the_same_seed_gives_the_same_rows(celosia, slower):
 def test_table(celosia, slower):
     result = celosia("analyze", "correlate", "--points", "1", "--jobs", "1")
     assert result.exit_code == 0, result.stderr
-    assert "3 comparisons: error 0.99% in the mean" in result.stdout
+    mean = re.search(r"3 comparisons: error (\S+)% in the mean", result.stdout)
+    assert mean is not None
+    assert float(mean[1]) == pytest.approx(100 - 100 / 1.01, abs=0.02)  # measured cycles are whole
     assert "0 cycles, 0.25 of the bus" in result.stdout
     assert "configuration 1 of 1" in result.stderr
 
