@@ -65,10 +65,16 @@ m.cycles = "minimise"
 
 
 def start(file: Path, out: Path, *options: str) -> subprocess.Popen:
-    # A session of its own, as in a terminal of its own: signals to it do not reach the tests.
+    # A session of its own, as in a terminal of its own: signals to it do not reach the tests. And it takes Ctrl-C, even
+    # where the tests run in the background of a shell and so ignore it.
     arguments = [*COMMAND, str(file), "-o", str(out), "--jobs", "2", *options]
     return subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        arguments,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
