@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from celosia.hw.memory.ports import ROOM
 
-READ_LATENCY = 2
-"""Cycles from a word's address to the word."""
+READ_LATENCY = 3
+"""Cycles from a granted address to its word in the reader's port (`memory.scratchpad`)."""
 TILES = 48
 """Tiles that are played through, at most."""
 

@@ -39,6 +39,14 @@ def test_operations(name):
     assert sum(abs(row.error) for row in found) / len(found) < MEAN_ERROR
 
 
+def test_operands_that_meet_in_banks():
+    """As many rows as words of weights: how long a word takes decides how often they meet."""
+    points = Task(CONFIGS["tall"], POINTS, seed=5).points()
+    found = [compare(point, device(point)) for point in points if point.operation == "attention 74x5x24"]
+    assert len(found) == len(MEMORIES)
+    assert max(abs(row.error) for row in found) < 0.02
+
+
 @cache
 def encoder(name: str, memory: Memory) -> tuple[Prediction, Counters]:
     """A layer's prediction and its counters."""
