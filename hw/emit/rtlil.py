@@ -6,8 +6,6 @@ names made plain identifiers, and all-zero memory contents left out (memories ho
 drives anything changes.
 """
 
-import contextlib
-import gc
 import hashlib
 import re
 from collections.abc import Iterator
@@ -16,6 +14,8 @@ from amaranth.back import rtlil as amaranth_rtlil
 from amaranth.hdl import Const, Signal, Value
 from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
+
+from celosia.hw.garbage import without_collection
 
 _MODULE = re.compile(r"^module \\(\S+)$", re.MULTILINE)
 _NAME = re.compile(r"\\(\S+)")
@@ -36,21 +36,9 @@ _CHILD_PORT = re.compile(r"^(    connect )\\(\S+)( .*\n)", re.MULTILINE)
 
 def rtlil(component: wiring.Component, name: str) -> str:
     """RTLIL text of `component` with the top module `name`: deterministic, without source locations."""
-    with _no_collection():
+    with without_collection():
         text = amaranth_rtlil.convert(component, name=name, ports=ports_of(component), emit_src=False)
     return clean(text)
-
-
-@contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """Elaboration makes millions of objects that live until its end: looking for garbage takes half of its time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def ports_of(component: wiring.Component) -> dict[str, tuple[Signal, PortDirection]]:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from celosia.hw.config import Config
+from celosia.hw.garbage import without_collection
 from celosia.hw.isa import INSTRUCTION_BYTES, Opcode
 from celosia.sw.compiler.buffers import CompileError, Step
 from celosia.sw.compiler.builder import Builder
@@ -18,7 +19,6 @@ from celosia.sw.compiler.schedule import Scheduler
 from celosia.sw.compiler.sync import Op, synchronise
 from celosia.sw.compiler.tensors import round_up
 from celosia.sw.compiler.tiling import BY_COST, Choice, choices
-from celosia.sw.garbage import without_collection
 from celosia.sw.model.quantised import QuantisedEncoder
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from celosia.hw.config import Config
+from celosia.hw.garbage import without_collection
 from celosia.sw.compiler.attention import AttentionLowering
 from celosia.sw.compiler.builder import Builder
 from celosia.sw.compiler.compile import link
@@ -17,7 +18,6 @@ from celosia.sw.compiler.lower import EncoderLowering, Stream, Sums
 from celosia.sw.compiler.program import INPUTS, Program
 from celosia.sw.compiler.tensors import Tensor, round_up, spans
 from celosia.sw.compiler.tiling import Choice
-from celosia.sw.garbage import without_collection
 from celosia.sw.model.quantised import QuantisedEncoder
 
 

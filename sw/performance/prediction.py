@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
+from celosia.hw.garbage import without_collection
 from celosia.hw.interfaces import STALLS
 from celosia.hw.isa import Unit
 from celosia.hw.registers import Activity
 from celosia.sw.compiler.program import Program
-from celosia.sw.garbage import without_collection
 from celosia.sw.performance.channels import Memory
 from celosia.sw.performance.replay import Replay, replay
 from celosia.sw.performance.works import works_of
