@@ -1,15 +1,14 @@
 """Results that take seconds to make, kept on disk by a hash of everything that they depend on."""
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
-from celosia.sw.cache import cache_folder
+from celosia.sw.cache import cache_folder, replacing
 from celosia.sw.cli.output import step
 from celosia.sw.model.bert import BertModel
 from celosia.sw.model.calibrate import Calibration, Range, calibrate
@@ -60,10 +59,5 @@ def _read(path: Path) -> Calibration:
 def _write(path: Path, calibration: Calibration) -> None:
     """Best effort: a cache that cannot be written costs time, not the result."""
     arrays = {f"{n}:{end}": getattr(r, end) for n, r in calibration.items() for end in ("low", "high")}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            np.savez(file, allow_pickle=False, **arrays)
-        os.replace(file.name, path)
-    except OSError:
-        pass
+    with suppress(OSError), replacing(path) as file:
+        np.savez(file, allow_pickle=False, **arrays)

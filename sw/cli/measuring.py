@@ -2,14 +2,13 @@
 
 import hashlib
 import json
-import os
-import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import celosia.hw
-from celosia.sw.cache import cache_folder
+from celosia.sw.cache import cache_folder, recall, replacing
 from celosia.sw.cli import output, plugins
 from celosia.sw.cli.errors import CliError
 
@@ -42,8 +41,8 @@ class Measured:
         modelled, path = predict(program, Memory(latency=LATENCY)).cycles, self._path(program)
         self.count += 1
         name = f"program {self.count}, {modelled:,} cycles by the model"
-        cycles = _read(path)
-        if cycles is not None:
+        cycles = recall(path)
+        if isinstance(cycles, int):
             output.progress(f"{name}: {cycles:,} measured before")
         else:
             output.progress(f"{name}: running")
@@ -76,19 +75,7 @@ def _run(program: "Program") -> int:
     return int(driver.counters().cycles)
 
 
-def _read(path: Path) -> int | None:
-    try:
-        return int(json.loads(path.read_text())["cycles"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
 def _write(path: Path, cycles: int) -> None:
     """Best effort: a cache that cannot be written costs time, not the result."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
-            json.dump({"cycles": cycles}, file)
-        os.replace(file.name, path)
-    except OSError:
-        pass
+    with suppress(OSError), replacing(path) as file:
+        file.write(json.dumps(cycles).encode())

@@ -12,7 +12,7 @@ from pathlib import Path
 from celosia.hw.config import Config
 from celosia.hw.emit.rtlil import rtlil
 from celosia.hw.top import Accelerator
-from celosia.sw.cache import cache_folder
+from celosia.sw.cache import cache_folder, recall
 from celosia.sw.technology import Technology
 from celosia.sw.technology import load as load_technology
 from celosia.synth import tools
@@ -20,7 +20,7 @@ from celosia.synth.area import cells as generic
 from celosia.synth.area.functions import FUNCTIONS
 from celosia.synth.area.report import Figures, Report, Row
 from celosia.synth.area.targets import TARGETS, AreaError, Target
-from celosia.synth.files import recall, remember
+from celosia.synth.files import remember
 from celosia.synth.liberty import Liberty
 from celosia.synth.netlist import Netlist
 

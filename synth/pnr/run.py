@@ -12,10 +12,10 @@ from celosia.hw.config import Config
 from celosia.hw.emit.rtlil import rtlil
 from celosia.hw.emit.shell import Shell
 from celosia.hw.top import Accelerator
-from celosia.sw.cache import cache_folder
+from celosia.sw.cache import cache_folder, recall
 from celosia.synth import tools
 from celosia.synth.errors import SynthError
-from celosia.synth.files import recall, remember
+from celosia.synth.files import remember
 from celosia.synth.netlist import Netlist
 from celosia.synth.pnr.report import PnrReport, read_outcome
 

@@ -6,9 +6,9 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from celosia.sw.cache import cache_folder
-from celosia.synth import files
+from celosia.sw import cache
 from celosia.synth.errors import SynthError
+from celosia.synth.files import remember
 from celosia.synth.sweep.errors import cannot_write
 from celosia.synth.sweep.objectives import Measured
 
@@ -16,7 +16,7 @@ from celosia.synth.sweep.objectives import Measured
 def recall(key: str) -> Measured | None:
     """The result of a measurement that was made before; None when there is none, or a damaged one."""
     try:
-        return Measured(**files.recall(_path(key)))
+        return Measured(**cache.recall(_path(key)))
     except TypeError:
         return None
 
@@ -25,7 +25,7 @@ def keep(results: Mapping[str, Measured]) -> None:
     """Keep results. Best effort: a cache that cannot be written costs time, not the result."""
     for key, measured in results.items():
         with suppress(SynthError):
-            files.remember(_path(key), asdict(measured))
+            remember(_path(key), asdict(measured))
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -44,4 +44,4 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def _path(key: str) -> Path:
-    return cache_folder() / "sweep" / key[:2] / f"{key}.json"
+    return cache.cache_folder() / "sweep" / key[:2] / f"{key}.json"
