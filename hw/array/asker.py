@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from celosia.hw.common.buffers import Queue
+from celosia.hw.common.buffers import PAIR, Queue
 from celosia.hw.config import Config
 from celosia.hw.interfaces import scratchpad_read
 
@@ -25,8 +25,8 @@ class Asker(wiring.Component):
     """
 
     ROOM = 5
-    """Those begun and not yet sent: as many as the cycles from one to the other, and back to `room`. The queue's
-    register has two of them."""
+    """Those begun and not yet sent: as many as the cycles from one to the other, and back to `room`. Some of
+    them are in the queue's register."""
 
     def __init__(self, config: Config, order: data.StructLayout) -> None:
         self.asked = Asked(config, order)
@@ -42,7 +42,7 @@ class Asker(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        m.submodules.queue = queue = Queue(self.asked, self.ROOM - 2, registered=True)
+        m.submodules.queue = queue = Queue(self.asked, self.ROOM - PAIR, registered=True)
         o, free, sent = queue.o, Signal(range(self.ROOM + 1), init=self.ROOM), Signal()
         m.d.comb += [
             queue.i.payload.eq(self.i.payload),

@@ -11,18 +11,16 @@ from celosia.hw.array.launcher import Launcher
 from celosia.hw.array.payloads import Row, RowOrder, WeightOrder, Weights
 from celosia.hw.array.rows import RowJob, RowSequencer
 from celosia.hw.array.systolic import latency
-from celosia.hw.common.buffers import PairBuffer, Queue
+from celosia.hw.common.buffers import PAIR, PairBuffer, Queue
 from celosia.hw.config import Config
 from celosia.hw.interfaces import Done, UnitSignature, scratchpad_read
 from celosia.hw.memory.ports import ROOM
 
-_JOBS = 2
-"""Jobs that wait in a `PairBuffer`: the weights of a matmul load while the one before streams, whatever their sizes."""
-
 
 def most_in_flight(config: Config) -> int:
-    """Instructions at work at once: those being fetched, and one every four cycles in array and accumulator."""
-    return 2 * _JOBS + 2 * ROOM + Asker.ROOM + (latency(config) + 16) // 4
+    """Instructions at work at once: those whose jobs wait, those being fetched, and one every four cycles in array and
+    accumulator."""
+    return 2 * PAIR + 2 * ROOM + Asker.ROOM + (latency(config) + 16) // 4
 
 
 class Sequencer(wiring.Component):

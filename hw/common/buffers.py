@@ -4,6 +4,9 @@ from amaranth.hdl import Cat, Module, Mux, Shape, Signal
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+PAIR = 2
+"""Words that a `SkidBuffer` or a `PairBuffer` holds."""
+
 
 class SkidBuffer(wiring.Component):
     """Registers a stream in both directions: one word a cycle, one cycle of latency, `i.ready` from a register.
@@ -46,7 +49,7 @@ class PairBuffer(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        words = [Signal(self.shape, name=f"word{k}", reset_less=True) for k in range(2)]
+        words = [Signal(self.shape, name=f"word{k}", reset_less=True) for k in range(PAIR)]
         room, first, free = Signal(init=1), Signal(), Signal()  # `first`: to come out; `free`: to be written
         push, pop = self.i.valid & room, self.o.valid & self.o.ready
         m.d.comb += [self.i.ready.eq(room), self.o.payload.eq(words[0])]
@@ -74,14 +77,14 @@ class Queue(wiring.Component):
     """
 
     def __init__(self, shape, depth: int, *, registered: bool = False) -> None:
-        if depth < 2:
-            raise ValueError(f"depth must be at least 2 for full rate, not {depth!r}")
+        if depth < PAIR:
+            raise ValueError(f"depth must be at least {PAIR} for full rate, not {depth!r}")
         self.shape, self.depth, self.registered = shape, depth, registered
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        if self.depth == 2:
+        if self.depth == PAIR:
             m.submodules.pair = pair = SkidBuffer(self.shape)
             wiring.connect(m, wiring.flipped(self.i), pair.i)
             wiring.connect(m, pair.o, wiring.flipped(self.o))

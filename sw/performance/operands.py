@@ -10,9 +10,8 @@ from functools import cache
 from typing import NamedTuple
 
 from celosia.hw.memory.ports import ROOM
+from celosia.sw.performance.timings import WORD
 
-READ_LATENCY = 3
-"""Cycles from a granted address to its word in the reader's port (`memory.scratchpad`)."""
 TILES = 48
 """Tiles that are played through, at most."""
 
@@ -85,7 +84,7 @@ def _play(rows: list[int], words: list[int], p: Pattern) -> list[int]:
             at = asked[side]
             if at < len(banks) and at - before[side] < ROOM and banks[at] != bank:
                 asked[side] += 1
-                on_their_way[side].append(cycle + READ_LATENCY)
+                on_their_way[side].append(cycle + WORD)
                 bank = banks[at]
         cycle += 1
     return starts

@@ -47,6 +47,10 @@ TRANSFER_PERIOD = 3
 END = SETTLE_CYCLES - 1
 """From the last unit's end to the end of the run."""
 
+# Scratchpad.
+WORD = 3
+"""From a granted address to its word in the reader's port (`memory.scratchpad`)."""
+
 # LOAD and STORE. Beats are counted where they pass the accelerator's ports.
 REQUEST = 7
 """From an instruction taken to its first read request on the bus: planner, read arbiter."""
