@@ -11,6 +11,8 @@ ROW_MULT_BITS = 17
 """Width of a row factor's multiplier: a 16-bit mantissa over a normalised denominator is below 2^17."""
 SHIFT_BITS = 6
 """Width of every shift amount."""
+FACTOR_BITS = 17
+"""Width of an unsigned factor that one multiplier of an FPGA takes: wider ones are multiplied in parts."""
 ACC_BITS = 32
 """Width of an accumulator and of a bias."""
 DEN_BITS = 24

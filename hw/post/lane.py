@@ -7,15 +7,13 @@ from amaranth.lib.wiring import In, Out
 from celosia.hw import isa
 from celosia.hw.common.sram import Sram
 from celosia.hw.config import Config
-from celosia.hw.numerics import ACC_BITS, MEAN_FRACTION, MULT_BITS, ROW_MULT_BITS, SHIFT_BITS
+from celosia.hw.numerics import ACC_BITS, FACTOR_BITS, MEAN_FRACTION, MULT_BITS, ROW_MULT_BITS, SHIFT_BITS
 from celosia.hw.post.kernels import ACTIVATIONS, EXPONENTIALS
 from celosia.hw.post.layouts import BUFFERS, CONSTANT_BITS, RAW_BITS, VALUE_BITS, Geometry, Scaling, TableLoad
 from celosia.hw.post.shift import RoundShift, saturate
 from celosia.hw.post.timeline import Timeline
 
 SUM_BITS = ACC_BITS + 1
-PART_BITS = 17
-"""Bits of the sum in its lower part: with the multiplier, what one multiplier of an FPGA takes."""
 PRODUCT_BITS = SUM_BITS + ROW_MULT_BITS
 
 
@@ -128,8 +126,8 @@ class Lane(wiring.Component):
         time, scaling = self.time, self.control.operand_scaling
         acc = Signal(signed(ACC_BITS), reset_less=True)
         total, mult = Signal(signed(SUM_BITS), reset_less=True), Signal(ROW_MULT_BITS, reset_less=True)
-        low = Signal(PART_BITS + ROW_MULT_BITS, reset_less=True)
-        high = Signal(signed(PRODUCT_BITS - PART_BITS), reset_less=True)
+        low = Signal(FACTOR_BITS + ROW_MULT_BITS, reset_less=True)
+        high = Signal(signed(PRODUCT_BITS - FACTOR_BITS), reset_less=True)
         product = Signal(signed(PRODUCT_BITS), reset_less=True)
         shifts = [Signal(SHIFT_BITS, name=f"shift{k}", reset_less=True) for k in range(3)]
         fraction = Const(0, MEAN_FRACTION)
@@ -147,10 +145,10 @@ class Lane(wiring.Component):
                 shifts[0].eq(Mux(scaling.records, own[MULT_BITS:], scaling.shift)),
             ]
         with m.If(self.advance[time.PARTS]):
-            m.d.sync += [low.eq(total[:PART_BITS] * mult), high.eq(total[PART_BITS:].as_signed() * mult)]
+            m.d.sync += [low.eq(total[:FACTOR_BITS] * mult), high.eq(total[FACTOR_BITS:].as_signed() * mult)]
             m.d.sync += shifts[1].eq(shifts[0])
         with m.If(self.advance[time.PRODUCT]):
-            m.d.sync += [product.eq((high << PART_BITS) + low), shifts[2].eq(shifts[1])]
+            m.d.sync += [product.eq((high << FACTOR_BITS) + low), shifts[2].eq(shifts[1])]
         m.d.comb += [
             first.i.eq(product),
             first.shift.eq(shifts[2]),

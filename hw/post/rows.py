@@ -11,6 +11,7 @@ from celosia.hw.config import Config
 from celosia.hw.numerics import (
     DEN_BITS,
     EPS_BITS,
+    FACTOR_BITS,
     INVERSE_BITS,
     MEAN_FRACTION,
     MULT_BITS,
@@ -34,8 +35,8 @@ def moment_bits(config: Config) -> int:
 
 
 class Moments(wiring.Component):
-    """Walks the rows: for EXP it passes on their sums; for RESIDUAL it computes mean and n * S2 - S1^2 + eps in ten
-    cycles.
+    """Walks the rows: for EXP it passes on their sums; for RESIDUAL it computes mean and n * S2 - S1^2 + eps in
+    eleven cycles.
 
     Ports: `start`, `job` (held). `read_en`, `read_stat`, `total`, `squares`: of `RowSums`. `mean_en`, `mean_stat`,
     `minus_mean`: to memory. `o`: what is to be normalised.
@@ -68,8 +69,8 @@ class Moments(wiring.Component):
         m.d.sync += total.eq(self.total)
         self._multiply(m, phase, total, moment)
         m.d.comb += [
-            # A sum is kept two cycles after it was asked for; moments take another seven.
-            final.eq(active & (phase == Mux(self.job.softmax, 2, 9))),
+            # A sum is kept two cycles after it was asked for; moments take another eight.
+            final.eq(active & (phase == Mux(self.job.softmax, 2, 10))),
             self.read_en.eq(active & (phase == 0)),
             self.read_stat.eq(stat),
             self.mean_stat.eq(stat),
@@ -87,8 +88,8 @@ class Moments(wiring.Component):
         return m
 
     def _multiply(self, m: Module, phase, total, moment) -> None:
-        """One multiplier, five products: operands in phases 2 to 6, products a cycle later, sums another cycle
-        later."""
+        """One multiplier, five products: operands in phases 2 to 6, a cycle later what multipliers of an FPGA make of
+        them, another later the product, and another later the sums."""
         g, norm = self.geometry, NormConstants(self.job.constants)
         magnitude = Signal(g.sum_bits)
         a, b = Signal(signed(g.square_bits + 1), reset_less=True), Signal(DIGIT, reset_less=True)
@@ -100,29 +101,38 @@ class Moments(wiring.Component):
             magnitude.eq(Mux(total < 0, -total, total)),
             rounder.i.eq(scaled),
             rounder.shift.eq(norm.inverse_shift),
-            rounder.advance.eq(Cat(phase == 6 + stage for stage in range(STAGES))),
+            rounder.advance.eq(Cat(phase == 7 + stage for stage in range(STAGES))),
             self.minus_mean.eq(-rounder.o),
         ]
-        m.d.sync += product.eq(a * b)
+        parts = []
+        for low in range(0, len(a), FACTOR_BITS):
+            factor = a[low : low + FACTOR_BITS]
+            factor = factor if low + FACTOR_BITS < len(a) else factor.as_signed()
+            part = Signal.like(factor * b, name=f"part{low}", reset_less=True)
+            m.d.sync += part.eq(factor * b)
+            parts.append(part << low)
+        m.d.sync += product.eq(sum(parts))
         with m.Switch(phase):
             with m.Case(2):
                 m.d.sync += [a.eq(total), b.eq(norm.inverse[:DIGIT])]
             with m.Case(3):
                 m.d.sync += b.eq(norm.inverse[DIGIT:])
             with m.Case(4):
-                m.d.sync += [a.eq(magnitude), b.eq(magnitude[:DIGIT]), scaled.eq(product)]
+                m.d.sync += [a.eq(magnitude), b.eq(magnitude[:DIGIT])]
             with m.Case(5):
-                m.d.sync += [b.eq(magnitude[DIGIT:]), scaled.eq(scaled + (product << DIGIT))]
+                m.d.sync += [b.eq(magnitude[DIGIT:]), scaled.eq(product)]
             with m.Case(6):
-                m.d.sync += [a.eq(self.squares), b.eq(norm.channels), moment.eq(norm.eps - product)]
+                m.d.sync += [a.eq(self.squares), b.eq(norm.channels), scaled.eq(scaled + (product << DIGIT))]
             with m.Case(7):
-                m.d.sync += moment.eq(moment - (product << DIGIT))
+                m.d.sync += moment.eq(norm.eps - product)
             with m.Case(8):
+                m.d.sync += moment.eq(moment - (product << DIGIT))
+            with m.Case(9):
                 m.d.sync += moment.eq(moment + product)
 
 
 class RowUnit(wiring.Component):
-    """Computes row factors in the background: 10 to 11 cycles a row, for EXP and RESIDUAL alike.
+    """Computes row factors in the background: 11 cycles a row, for EXP and RESIDUAL alike.
 
     Ports: `prepare`: an instruction begins; `job`: its rows, a cycle later; `start`: their sums are complete. `busy`:
     from `prepare` until all factors are written. `read_en`, `read_stat`, `total`, `squares`: of `RowSums`. `lookup_en`,

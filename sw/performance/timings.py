@@ -100,8 +100,10 @@ RESIDUAL_AHEAD = 5
 """Cycles before a slot enters the lanes at which its residuals are asked for."""
 POST_WRITE = 3
 """From a result to its token: writer, semaphore."""
-SUM_CYCLES, MOMENT_CYCLES = 3, 12
+SUM_CYCLES, MOMENT_CYCLES = 3, 13
 """From the row unit's start to the sum of a row of EXP, and to the moments of one of RESIDUAL (`post.rows.Moments`)."""
+MOMENT_PERIOD = 11
+"""From the moments of a row to those of the next."""
 ROW_START = 3
 """From a row's last sum to the row unit's start."""
 
@@ -112,8 +114,8 @@ class Timings:
 
     `array`: from a row entering the array to its token; `maximum`: more, when its maximum counts. `lanes`: from a
     slot entering to its result; `records_back`: to its records being free, for NORM; `sums`: to its sums.
-    `softmax_row`, `norm_row`: first factor of the row unit; `row_period`: each further one. `table`: loading the table.
-    `fetch_beats`, `fetch_depth`: longest burst and queue of fetch, in beats.
+    `softmax_row`, `norm_row`: first factor of the row unit; `softmax_period`, `norm_period`: each further one.
+    `table`: loading the table. `fetch_beats`, `fetch_depth`: longest burst and queue of fetch, in beats.
     """
 
     config: Config
@@ -124,7 +126,8 @@ class Timings:
     sums: int
     softmax_row: int
     norm_row: int
-    row_period: int
+    softmax_period: int
+    norm_period: int
     table: int
     fetch_beats: int
     fetch_depth: int
@@ -146,7 +149,8 @@ def timings(config: Config) -> Timings:
         sums=line.SUMS,
         softmax_row=SUM_CYCLES + normaliser + divider,
         norm_row=MOMENT_CYCLES + normaliser + root + divider,
-        row_period=max(root, divider),
+        softmax_period=divider,
+        norm_period=max(MOMENT_PERIOD, root, divider),
         table=(1 << config.post.table_bits) // TABLE_BYTES,
         fetch_beats=burst_beats(config),
         fetch_depth=FETCH_BURSTS * BURST_INSTRUCTIONS * INSTRUCTION_BYTES // config.bus.bytes,

@@ -285,9 +285,10 @@ class PostModel(UnitModel):
 
     def _rows(self, work: Beats, last: float) -> None:
         softmax = work.opcode is Opcode.EXP
-        latency = self.timings.softmax_row if softmax else self.timings.norm_row
-        begin = last + self.timings.sums + t.ROW_START
-        self.rows_free = begin + latency + (work.starts_rows - 1) * self.timings.row_period
+        times = self.timings
+        latency = times.softmax_row if softmax else times.norm_row
+        period = times.softmax_period if softmax else times.norm_period
+        self.rows_free = last + times.sums + t.ROW_START + latency + (work.starts_rows - 1) * period
 
     def _table(self, ready: float) -> float:
         begin = max(ready, self.drained)

@@ -149,7 +149,7 @@ def test_the_row_unit_works_behind():
     """Who needs row factors waits for all rows; who does not goes on."""
     unit, times = post(), timings(TINY)
     unit.execute(beats(Opcode.EXP, uses_rows=True, starts_rows=20), 100)
-    rows = unit.ends[0] + times.sums + t.ROW_START + times.softmax_row + 19 * times.row_period
+    rows = unit.ends[0] + times.sums + t.ROW_START + times.softmax_row + 19 * times.softmax_period
     unit.execute(beats(Opcode.REQUANT), 101)
     assert unit.ends[1] == unit.ends[0] + 80
     unit.execute(beats(Opcode.REQUANT, uses_rows=True), 102)
