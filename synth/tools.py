@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -28,26 +29,47 @@ class Tool:
     version: str
 
     def run(
-        self, arguments: list[str], files: dict[str, str], outputs: list[str], optional: list[str] | None = None
+        self,
+        arguments: list[str],
+        files: dict[str, str],
+        outputs: list[str],
+        optional: list[str] | None = None,
+        hear: Callable[[str], None] = lambda line: None,
     ) -> dict[str, str]:
         """Run in a folder that holds `files`; the contents of `outputs`, and of those `optional` that were written.
 
-        Relative names only: the sandbox of the packaged tools maps absolute ones elsewhere. Errors: ToolError with the
-        last error that the tool printed.
+        `hear`: gets every line that the tool prints; when it raises, the tool is killed. Relative names only: the
+        sandbox of the packaged tools maps absolute ones elsewhere. Errors: ToolError with the last error that the tool
+        printed.
         """
         with tempfile.TemporaryDirectory(prefix="celosia-") as folder:
             for name, text in files.items():
                 Path(folder, name).write_text(text)
-            done = subprocess.run([*self.command, *arguments], cwd=folder, capture_output=True, text=True)
+            status, lines = _listen([*self.command, *arguments], folder, hear)
             missing = [name for name in outputs if not Path(folder, name).exists()]
-            if done.returncode or missing:
-                raise ToolError(_last_error(done.stderr + done.stdout) or f"no {', '.join(missing)} was written")
+            if status or missing:
+                raise ToolError(_last_error(lines) or f"no {', '.join(missing)} was written")
             wanted = outputs + [name for name in optional or [] if Path(folder, name).exists()]
             return {name: Path(folder, name).read_text() for name in wanted}
 
 
-def _last_error(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+def _listen(command: list[str], folder: str, hear: Callable[[str], None]) -> tuple[int, list[str]]:
+    """Exit status of a program that runs in `folder`, and what it printed, but for empty lines."""
+    lines = []
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                if line.strip():
+                    lines.append(line.strip())
+                    hear(lines[-1])
+        except BaseException:
+            process.kill()
+            raise
+    return process.returncode, lines
+
+
+def _last_error(lines: list[str]) -> str:
     return next((line for line in reversed(lines) if "ERROR" in line), lines[-1] if lines else "")
 
 

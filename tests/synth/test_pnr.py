@@ -1,11 +1,15 @@
 """The frame that gives every port to a shift register, a run of the real tools on it, and reports read from JSON."""
 
+import sys
+import threading
+
 import pytest
 from amaranth.sim import Simulator
 from designs import WIDTH, Pair
 
 from celosia.hw.emit.rtlil import rtlil
 from celosia.hw.emit.shell import Shell
+from celosia.synth import tools
 from celosia.synth.errors import SynthError
 from celosia.synth.netlist import Netlist
 from celosia.synth.pnr import run
@@ -82,6 +86,32 @@ def test_place_and_route_of_a_small_design(tmp_path, monkeypatch):
     again = run.route_text(text, "25k", seeds=2, target=50.0)
     assert not heard
     assert again.outcomes == report.outcomes
+
+
+def test_progress_of_a_seed():
+    heard, stopped = [], threading.Event()
+    hear = run.Progress("seed 4", heard.append, stopped)
+    for line in (
+        "Info: Running simulated annealing placer for refinement.",
+        "Info: Max frequency for clock '$glbnet$clk': 53.50 MHz (FAIL at 80.00 MHz)",
+        "Info:      19000 |     3439      15560 |  213   787 |    171409|       1.17     128.49|",
+        "Info:      20000 |     3601      16398 |  162   838 |    170729|       1.08     129.57|",
+        "Info: Max frequency for clock '$glbnet$clk': 69.30 MHz (FAIL at 80.00 MHz)",
+    ):
+        hear(line)
+    assert heard == ["seed 4: placed, 53.5 MHz expected", "seed 4: 170,729 arcs to route"]
+    stopped.set()
+    with pytest.raises(InterruptedError):
+        hear("Info: more")
+
+
+def test_a_tool_that_nobody_waits_for_is_killed():
+    def hear(line: str) -> None:
+        raise InterruptedError(line)
+
+    tool = tools.Tool((sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"), "python")
+    with pytest.raises(InterruptedError, match="up"):
+        tool.run([], {}, [], hear=hear)
 
 
 def test_cells_belong_to_the_module_that_their_name_starts_with(netlist):
