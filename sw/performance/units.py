@@ -223,14 +223,14 @@ class PostModel(UnitModel):
             return stretched(rivals.store, begin, slots, share) - 1
         if work.residuals or not rivals.load:
             return begin + slots - 1
-        if work.paced:
+        if work.paced and not self.lost:
             return stretched(rivals.load, begin, slots, lambda density: self.lost_a_run / work.slots) - 1
         if work.opcode is Opcode.NORM:
             # It writes two tensors by turns.
             share = partial(self._share, by_chance) if self.lost else (lambda density: self.lost_a_run)
         elif not (self.lost or work.jumps):
             return begin + slots - 1
-        elif work.jumps:
+        elif work.jumps or work.paced:
             share = partial(lost_to_jumps, self.lost, self.banks, work.slots)
         else:
             share = partial(self._share, self.lost)

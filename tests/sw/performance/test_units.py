@@ -9,10 +9,11 @@ import pytest
 
 from celosia.hw.config import override
 from celosia.hw.isa import Opcode
+from celosia.hw.post.layouts import BUFFERS
 from celosia.hw.presets import PRESETS
 from celosia.sw.performance import timings as t
 from celosia.sw.performance.channels import Load, Memory, ReadChannel, WriteChannel
-from celosia.sw.performance.conflicts import Rivals
+from celosia.sw.performance.conflicts import Rivals, Window, lost_a_group, lost_a_run
 from celosia.sw.performance.fetch import Fetch
 from celosia.sw.performance.timings import timings
 from celosia.sw.performance.units import ArrayModel, PostModel
@@ -167,6 +168,31 @@ def test_records_come_while_slots_stream():
     short.execute(beats(Opcode.REQUANT, records=8, slots=1, groups=40), 100)
     # Each buffer: its slot, then eight words; two buffers share one port: eight cycles a group.
     assert short.ends[0] == pytest.approx(first + 39 * 8, abs=16)
+
+
+def run_beside_load(phase: int, words: int = 4) -> int:
+    """Cycles of `words` words to banks 0, 1, 0, ... while LOAD, which goes first, writes one every other cycle."""
+    cycle = done = 0
+    while done < words:
+        turn, idle = divmod(cycle + phase, 2)
+        done += bool(idle) or turn % 2 != done % 2
+        cycle += 1
+    return cycle
+
+
+def test_short_groups_meet_a_load_with_gaps():
+    """A group that waits for its records comes at any time: it loses what all phases of LOAD's words cost in the mean.
+
+    The other buffer's group streams while these records come, and has time to lose.
+    """
+    config = override(TINY, ["array.rows=8", "scratchpad.banks=2", "bus.bytes=4"])  # a word is two beats
+    period = sum(run_beside_load(phase) for phase in range(4)) / 4
+    groups, ends = 40, []
+    for load_words in ([], [Window(0, 10_000, 5_000)]):
+        unit = PostModel(timings(config), Rivals(load=load_words), lost_a_group(config, 1), lost_a_run(config, 1))
+        unit.execute(beats(Opcode.REQUANT, records=1, slots=4, groups=groups), 100)
+        ends.append(unit.ends[0])
+    assert (ends[1] - ends[0]) / groups == pytest.approx((period - 4) / BUFFERS, rel=0.1)
 
 
 def test_results_of_residual_are_read_when_they_are_written():
