@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from celosia.hw.hdp.widths import HEAD_BITS, Importance, decision_widths
 from celosia.hw.numerics import RECORD_BYTES
 
 SOFTMAX_KERNELS = ("base2", "ibert")
@@ -151,8 +152,27 @@ class ControlConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HdpConfig:
+    """Hybrid dynamic pruning on the array.
+
+    `lists`: lists of kept keys that are held at once. `keys`: the longest. `widest`: block width in keys at most; the
+    narrowest is 1. `head_width`: channels of a head at most.
+    """
+
+    lists: int = 64
+    keys: int = 512
+    widest: int = 2
+    head_width: int = 64
+
+    def __post_init__(self) -> None:
+        _power_of_two("hdp.lists", self.lists, 4, 1024)
+        _power_of_two("hdp.keys", self.keys, 16, 4096)
+        _power_of_two("hdp.widest", self.widest, 1, 8)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config:
-    """An accelerator. Sub-configurations by unit; derived quantities are properties."""
+    """An accelerator. Sub-configurations by unit; derived quantities are properties. `hdp`: None without."""
 
     array: ArrayConfig = field(default_factory=ArrayConfig)
     scratchpad: ScratchpadConfig = field(default_factory=ScratchpadConfig)
@@ -160,6 +180,7 @@ class Config:
     bus: BusConfig = field(default_factory=BusConfig)
     post: PostConfig = field(default_factory=PostConfig)
     control: ControlConfig = field(default_factory=ControlConfig)
+    hdp: HdpConfig | None = None
 
     def __post_init__(self) -> None:
         most = min(self.array.rows, self.array.columns)
@@ -177,6 +198,31 @@ class Config:
             raise ConfigError(
                 f"accumulator.kib must give at most 65536 rows of {self.acc_row_bytes} bytes, "
                 f"not {self.accumulator.kib!r}; the nearest legal value is {near}"
+            )
+        if self.hdp is not None:
+            self._check_hdp(self.hdp)
+
+    def _check_hdp(self, hdp: HdpConfig) -> None:
+        rows, columns = self.array.rows, self.array.columns
+        _multiple("hdp.head_width", hdp.head_width, rows, rows)
+        if hdp.widest > columns:
+            raise ConfigError(
+                f"hdp.widest must be at most array.columns, not {hdp.widest!r}; the nearest legal value is {columns}"
+            )
+        if hdp.keys < columns:
+            raise ConfigError(
+                f"hdp.keys must be at least array.columns, not {hdp.keys!r}; the nearest legal value is {columns}"
+            )
+        bits = max(
+            decision_widths(hdp.head_width, hdp.keys, height, width, rule)["head"].bits
+            for height in (1, rows)
+            for width in (1, hdp.widest)
+            for rule in Importance
+        )
+        if bits > HEAD_BITS:
+            raise ConfigError(
+                f"hdp.head_width {hdp.head_width!r} and hdp.keys {hdp.keys!r} are too large: the importance of a head "
+                f"would have {bits} bits, and may have {HEAD_BITS}"
             )
 
     @property
@@ -210,8 +256,8 @@ class Config:
         return -(-self.post.lanes * RECORD_BYTES // self.word_bytes)
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
-        """Nested plain values, as in a TOML file."""
-        return dataclasses.asdict(self)
+        """Nested plain values, as in a TOML file: a section that is absent is left out."""
+        return {name: fields for name, fields in dataclasses.asdict(self).items() if fields is not None}
 
     @property
     def hash(self) -> int:
@@ -220,21 +266,33 @@ class Config:
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
 
 
+_SECTIONS: dict[str, Any] = {
+    "array": ArrayConfig,
+    "scratchpad": ScratchpadConfig,
+    "accumulator": AccumulatorConfig,
+    "bus": BusConfig,
+    "post": PostConfig,
+    "control": ControlConfig,
+    "hdp": HdpConfig,
+}
+
+
 def from_dict(values: dict[str, Any], base: Config | None = None) -> Config:
-    """A configuration from nested values (a parsed TOML file), over `base`.
+    """A configuration from nested values (a parsed TOML file), over `base`. A section that `base` has not, has its
+    defaults as soon as it is named.
 
     Errors: ConfigError on unknown fields and bad values.
     """
     merged = (base or Config()).to_dict()
     for section, fields in values.items():
-        _known("section", section, list(merged))
+        _known("section", section, list(_SECTIONS))
         if not isinstance(fields, dict):
             raise ConfigError(f"{section} must be a table of fields, not {fields!r}")
+        known = merged.setdefault(section, dataclasses.asdict(_SECTIONS[section]()))
         for name, value in fields.items():
-            _known("field", f"{section}.{name}", [f"{section}.{f}" for f in merged[section]])
-            merged[section][name] = value
-    sections = {f.name: f.default_factory for f in dataclasses.fields(Config)}
-    return Config(**{name: sections[name](**fields) for name, fields in merged.items()})  # type: ignore[operator,misc,arg-type]
+            _known("field", f"{section}.{name}", [f"{section}.{f}" for f in known])
+            known[name] = value
+    return Config(**{name: _SECTIONS[name](**fields) for name, fields in merged.items()})
 
 
 def override(config: Config, settings: list[str]) -> Config:

@@ -14,6 +14,8 @@ import enum as pyenum
 from amaranth.hdl import signed
 from amaranth.lib import data, enum
 
+from celosia.hw.hdp.widths import HEAD_BITS, RHO_BITS
+
 VERSION = 1
 MAGIC = 0x41534C43  # "CLSA"
 INSTRUCTION_BYTES = 32
@@ -21,6 +23,9 @@ INSTRUCTION_BITS = 8 * INSTRUCTION_BYTES
 WINDOWS = 4
 SCRATCHPAD_ADDRESS_BITS = 24
 ACC_ADDRESS_BITS = 16
+LIST_BITS = 12
+HEAD_SLOT_BITS = 4
+HEAD_SLOTS = 1 << HEAD_SLOT_BITS
 
 
 class Unit(pyenum.IntEnum):
@@ -41,6 +46,7 @@ class Opcode(enum.Enum, shape=8):
     END = 0x01
     LOAD = 0x10
     MATMUL = 0x20
+    DECIDE = 0x21
     REQUANT = 0x30
     EXP = 0x31
     RESIDUAL = 0x32
@@ -109,6 +115,12 @@ class Matmul(data.Struct):
     `maxima`: while the last k tile is written, row m's maximum over the valid columns goes to statistics row
     `stat_row + m`; `maxima_init` starts it afresh at n tile 0, without it the maximum continues. Column c of row m is
     valid iff c < length and, with `causal`, c <= m + diagonal; c counts from n tile 0.
+    `gather` (with HDP): only kept keys, those of list `list` (`Decide`); none if `headed` and head slot `slot` says
+    pruned. With `transposed` column c of n tile n is kept key n * columns + c, the word at `b_address` + k * `b_stride`
+    + key; there are as many n tiles as the keys need, and `n_tiles` at most; column c is valid iff it is a key, not by
+    length. Without, row r of k tile k of B is kept key k * rows + r, and `k_tiles` is the most. The rest of the last
+    tile is not fetched: columns of any sums, rows of zeros. Without keys nothing is computed and nothing written. It
+    waits for its list, which a DECIDE before it writes. With `causal` it is illegal.
     """
 
     head: Head
@@ -130,7 +142,46 @@ class Matmul(data.Struct):
     length: 16
     diagonal: signed(17)
     stat_row: 12
-    reserved: 37
+    gather: 1
+    list: LIST_BITS
+    headed: 1
+    slot: HEAD_SLOT_BITS
+    reserved: 19
+
+
+class Decide(data.Struct):
+    """DECIDE (with HDP): which keys a row of blocks of a head keeps, by hybrid dynamic pruning (docs/hdp.md).
+
+    A (`m` queries, a row of blocks) and B (keys, of which `length` exist) are as those of a transposed MATMUL, in int8;
+    their integer parts at 4 fraction bits are multiplied, A . B^T. The sums of tile n pass through accumulator rows
+    `acc_address` ..., which hold those of the last tile in the end. The importance of blocks of `m` queries by
+    2^`wide` keys is the sum of absolute values (`absolute`) or of values, or the largest of a row (`peak_columns`), and
+    of the rows (`peak_rows`) too. `rho`: threshold in 256ths. The kept keys go to list `list`, in ascending order.
+    With `end_head` the head ends: its importance since the last such end decides against `limit` whether it is kept,
+    and head slot `slot` holds that. All rows of blocks of a head have the same setting.
+    `n_tiles` is `length` / columns, rounded up. Done when list and slot are written.
+    """
+
+    head: Head
+    a_address: 24
+    a_stride: 16
+    b_address: 24
+    b_stride: 16
+    acc_address: 16
+    m: 8
+    n_tiles: 12
+    k_tiles: 12
+    length: 16
+    absolute: 1
+    peak_columns: 1
+    peak_rows: 1
+    wide: 3
+    rho: signed(RHO_BITS)
+    limit: signed(HEAD_BITS)
+    list: LIST_BITS
+    slot: HEAD_SLOT_BITS
+    end_head: 1
+    reserved: 31
 
 
 class PostHead(data.Struct):
@@ -170,6 +221,10 @@ class Exp(data.Struct):
     `first` starts the rows' sums afresh; `last` computes the row factors when all weights are summed. A row may so be
     spread over several instructions. Valid columns as in `Matmul`, c counts from this instruction's group 0; groups
     beyond them still write their zero weights.
+    `gather` (with HDP): columns are the kept keys of `list`, none if `headed` and `slot` says pruned: `length` is their
+    number, and `groups` is the most; there are as many as whole words of `array.rows` weights take. Without keys
+    nothing is read or written but, with `last`, the row factors: 0 where the sum is. The list is written when it
+    starts: a token says so.
     """
 
     head: Head
@@ -186,7 +241,11 @@ class Exp(data.Struct):
     diagonal: signed(17)
     mant: 16
     mant_shift: 6
-    reserved1: 43
+    gather: 1
+    list: LIST_BITS
+    headed: 1
+    slot: HEAD_SLOT_BITS
+    reserved1: 25
 
 
 class Residual(data.Struct):
@@ -257,6 +316,7 @@ LAYOUTS: dict[Opcode, type[data.Struct]] = {
     Opcode.END: Control,
     Opcode.LOAD: Transfer,
     Opcode.MATMUL: Matmul,
+    Opcode.DECIDE: Decide,
     Opcode.REQUANT: Requant,
     Opcode.EXP: Exp,
     Opcode.RESIDUAL: Residual,
@@ -264,6 +324,12 @@ LAYOUTS: dict[Opcode, type[data.Struct]] = {
     Opcode.TABLE: Table,
     Opcode.STORE: Transfer,
 }
+
+
+HDP_OPCODES = (Opcode.DECIDE,)
+"""Opcodes of accelerators with HDP: illegal in others."""
+HDP_FIELDS = ("gather", "list", "headed", "slot")
+"""Fields that MATMUL and EXP have with HDP: reserved in others."""
 
 
 class Trap(enum.Enum, shape=4):

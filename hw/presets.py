@@ -1,6 +1,6 @@
 """Named configurations."""
 
-from celosia.hw.config import AccumulatorConfig, ArrayConfig, BusConfig, Config, PostConfig, ScratchpadConfig
+from celosia.hw.config import AccumulatorConfig, ArrayConfig, BusConfig, Config, HdpConfig, PostConfig, ScratchpadConfig
 
 PRESETS: dict[str, Config] = {
     # For tests: everything small, and no two sizes alike by accident.
@@ -28,6 +28,12 @@ PRESETS: dict[str, Config] = {
     "transformer": Config(
         scratchpad=ScratchpadConfig(kib=64, banks=4),
         accumulator=AccumulatorConfig(kib=256, banks=4),
+    ),
+    # The same with hybrid dynamic pruning.
+    "transformer-hdp": Config(
+        scratchpad=ScratchpadConfig(kib=64, banks=4),
+        accumulator=AccumulatorConfig(kib=256, banks=4),
+        hdp=HdpConfig(),
     ),
     "server": Config(
         array=ArrayConfig(rows=32, columns=32),

@@ -27,19 +27,26 @@ class Cause(data.Struct):
     pc: PC_BITS
 
 
-def used_bits(unit: isa.Unit) -> int:
+def used_bits(unit: isa.Unit, hdp: bool) -> int:
     """Bits of the unit's instructions without the reserved ones on top, which a queue need not hold."""
-    layouts = [layout.as_shape() for opcode, layout in isa.LAYOUTS.items() if opcode.unit == unit]
+    layouts = [
+        layout.as_shape()
+        for opcode, layout in isa.LAYOUTS.items()
+        if opcode.unit == unit and (hdp or opcode not in isa.HDP_OPCODES)
+    ]
     return max(
-        field.offset + field.width for layout in layouts for name, field in layout if not name.startswith("reserved")
+        field.offset + field.width
+        for layout in layouts
+        for name, field in layout
+        if not name.startswith("reserved") and (hdp or name not in isa.HDP_FIELDS)
     )
 
 
 class Queued(data.StructLayout):
     """An instruction in front of its unit: the bits that the unit uses, and its number."""
 
-    def __init__(self, unit: isa.Unit) -> None:
-        super().__init__({"instruction": used_bits(unit), "pc": PC_BITS})
+    def __init__(self, unit: isa.Unit, hdp: bool) -> None:
+        super().__init__({"instruction": used_bits(unit, hdp), "pc": PC_BITS})
 
 
 class CountersSignature(wiring.Signature):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from celosia.hw.config import ConfigError
+from celosia.hw.config import Config, ConfigError
 from celosia.hw.hdp.widths import CODE_BITS, HEAD_BITS, Importance, Range, decision_widths, hull
 
 
@@ -94,3 +94,21 @@ class EngineConfig:
     def count(self) -> int:
         """Blocks in a row of blocks at most."""
         return self.groups * self.lanes
+
+
+FRACTION = 4
+"""Fraction bits of codes: two nibbles."""
+
+
+def engine_config(config: Config) -> EngineConfig:
+    """The sparsity engine of an accelerator with `hdp`: rows of blocks of one group of queries that streams at once."""
+    assert config.hdp is not None
+    return EngineConfig(
+        columns=config.array.columns,
+        narrowest=1,
+        widest=config.hdp.widest,
+        height=config.array.rows,
+        head_width=config.hdp.head_width,
+        length=config.hdp.keys,
+        fraction=FRACTION,
+    )

@@ -12,6 +12,7 @@ from cocotbext.axi import AxiLiteBus, AxiLiteMaster
 
 from celosia.hw import isa
 from celosia.hw.config import Config
+from celosia.hw.control.dispatch import legal_opcodes
 from celosia.hw.interfaces import Status
 from celosia.hw.registers import BY_NAME, REGISTER_BYTES, Activity
 from celosia.sim.bench import harness
@@ -30,11 +31,11 @@ bench = functools.partial(cocotb.test, timeout_time=1_000_000, timeout_unit="ste
 
 
 def random_instruction(rng: random.Random, unit: isa.Unit, *, wait: int = 0, signal: int = 0) -> int:
-    """An instruction of the unit with random fields, reserved ones zero."""
-    opcode = rng.choice([opcode for opcode in isa.Opcode if opcode.unit == unit])
+    """An instruction of the unit with random fields, reserved ones zero; none of HDP."""
+    opcode = rng.choice(legal_opcodes(unit, hdp=False))
     fields = {}
     for name, field in isa.LAYOUTS[opcode].as_shape():
-        if name != "head" and not name.startswith("reserved"):
+        if name != "head" and not name.startswith("reserved") and name not in isa.HDP_FIELDS:
             width = Shape.cast(field.shape).width
             fields[name] = _random_field(rng, field.shape, width)
     return instruction(opcode, wait=wait, signal=signal, **fields)

@@ -28,6 +28,13 @@ from celosia.hw.presets import PRESETS
         ("post.table_bits=7", "post.table_bits must be from 8 to 12, not 7; the nearest legal value is 8"),
         ("scratchpad.kb=3", "no field 'scratchpad.kb' in a configuration; did you mean scratchpad.kib?"),
         ("aray.rows=3", "no section 'aray' in a configuration; did you mean array?"),
+        ("hdp.lists=48", "hdp.lists must be a power of two from 4 to 1024, not 48; the nearest legal value is 32"),
+        ("hdp.head_width=24", "hdp.head_width must be a positive multiple of 16, at least 16, not 24; "
+         "the nearest legal value is 32"),
+        ("hdp.keys=1024", "hdp.head_width 64 and hdp.keys 1024 are too large: the importance of a head would have 34 "
+         "bits, and may have 32"),
+        ("hdp.list=8", "no field 'hdp.list' in a configuration; did you mean hdp.lists?"),
+        ("hdp.widest=8", None),
         ("array.rows", "a setting must read section.field=value, not 'array.rows'"),
     ],
 )  # fmt: skip
@@ -64,6 +71,19 @@ def test_derived_sizes(rows, columns, lanes):
     assert config.acc_rows * config.array.columns * 4 == config.accumulator.kib * 1024
     assert config.record_words * config.word_bytes >= 8 * config.post.lanes
     assert config.beat_bytes % config.bus.bytes == config.beat_bytes % config.word_bytes == 0
+
+
+def test_an_absent_section_is_there_as_soon_as_it_is_named():
+    plain, transformer = PRESETS["transformer"], PRESETS["transformer-hdp"]
+    assert "hdp" not in plain.to_dict()
+    assert transformer.to_dict()["hdp"] == {"lists": 64, "keys": 512, "widest": 2, "head_width": 64}
+    assert from_dict({"hdp": {}}, plain) == transformer
+    assert from_dict({"array": {"stages": 1}}, transformer) == transformer
+    assert override(plain, ["hdp.keys=256"]) == override(transformer, ["hdp.keys=256"])
+    with pytest.raises(ConfigError, match=r"hdp\.keys must be at least array\.columns, not 32"):
+        override(plain, ["array.columns=64", "hdp.keys=32"])
+    with pytest.raises(ConfigError, match=r"hdp\.widest must be at most array\.columns, not 8"):
+        override(PRESETS["tiny"], ["hdp.widest=8", "hdp.keys=16"])
 
 
 def test_configurations_are_frozen():

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from amaranth.hdl import Shape
 from amaranth.lib import data
 
 from celosia.hw import isa, registers
@@ -60,7 +61,7 @@ def _random_values(layout, rng: random.Random) -> dict:
         if isinstance(field.shape, type) and issubclass(field.shape, data.Struct):
             values[name] = _random_values(field.shape, rng)
         elif not name.startswith("reserved") and name not in ("opcode", "activation"):
-            signed = name == "diagonal"
+            signed = Shape.cast(field.shape).signed
             values[name] = rng.randrange(1 << (field.width - signed)) - (1 << field.width - 1 if signed else 0)
     return values
 
