@@ -169,6 +169,21 @@ class HdpConfig:
         _power_of_two("hdp.keys", self.keys, 16, 4096)
         _power_of_two("hdp.widest", self.widest, 1, 8)
 
+    @property
+    def list_bits(self) -> int:
+        """Width of a list's number."""
+        return self.lists.bit_length() - 1
+
+    @property
+    def key_bits(self) -> int:
+        """Width of a key's number."""
+        return self.keys.bit_length() - 1
+
+    @property
+    def count_bits(self) -> int:
+        """Width of the number of keys in a list."""
+        return self.keys.bit_length()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config:

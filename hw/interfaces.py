@@ -111,15 +111,53 @@ def accumulator_write(config: Config) -> WritePortSignature:
     return WritePortSignature(ceil_log2(config.acc_rows), 8 * config.acc_row_bytes, config.array.columns)
 
 
+class KeptSignature(wiring.Signature):
+    """How many keys a list keeps (`isa.Decide`), seen from who asks.
+
+    `count`, a cycle after `en` and until the next one: keys of list `list`, or 0 if `headed` and head slot `slot` says
+    pruned. A list that is being written must not be asked for.
+    """
+
+    def __init__(self, config: Config) -> None:
+        assert config.hdp is not None
+        super().__init__(
+            {
+                "en": Out(1),
+                "list": Out(config.hdp.list_bits),
+                "headed": Out(1),
+                "slot": Out(isa.HEAD_SLOT_BITS),
+                "count": In(config.hdp.count_bits),
+            }
+        )
+
+
+class KeySignature(wiring.Signature):
+    """Keys of lists, seen from who asks: `key`, a cycle after `en` and until the next one: number `place` of `list`."""
+
+    def __init__(self, config: Config) -> None:
+        assert config.hdp is not None
+        super().__init__(
+            {
+                "en": Out(1),
+                "list": Out(config.hdp.list_bits),
+                "place": Out(config.hdp.key_bits),
+                "key": In(config.hdp.key_bits),
+            }
+        )
+
+
 class PartialRow(data.StructLayout):
     """A row of results on its way from the array into the accumulator.
 
     `accumulate`: add to what is there. `maxima`: update the row's maximum (`init`: start afresh) over the columns c <
     `limit`. `done`: the last row of an instruction, with `mask` the units to signal once it is written.
+    With HDP, `decide`: its sum goes to the sparsity engine too, its columns c < `limit` valid; `last`, `end_row`,
+    `end_head`: as in its `Beat`.
     """
 
     def __init__(self, config: Config, width: int) -> None:
         columns = config.array.columns
+        beat = ("decide", "last", "end_row", "end_head") if config.hdp is not None else ()
         super().__init__(
             {
                 "address": ceil_log2(config.acc_rows),
@@ -130,6 +168,7 @@ class PartialRow(data.StructLayout):
                 "stat_row": ceil_log2(config.accumulator.stat_rows),
                 "done": 1,
                 "mask": isa.UNITS,
+                **dict.fromkeys(beat, 1),
                 "sums": data.ArrayLayout(_signed(width), columns),
             }
         )

@@ -119,8 +119,8 @@ class Matmul(data.Struct):
     pruned. With `transposed` column c of n tile n is kept key n * columns + c, the word at `b_address` + k * `b_stride`
     + key; there are as many n tiles as the keys need, and `n_tiles` at most; column c is valid iff it is a key, not by
     length. Without, row r of k tile k of B is kept key k * rows + r, and `k_tiles` is the most. The rest of the last
-    tile is not fetched: columns of any sums, rows of zeros. Without keys nothing is computed and nothing written. It
-    waits for its list, which a DECIDE before it writes. With `causal` it is illegal.
+    tile is zeros, and is not fetched. Without keys nothing is computed and nothing written. It waits for its list,
+    which a DECIDE before it writes. With `causal` it is illegal.
     """
 
     head: Head
@@ -142,11 +142,12 @@ class Matmul(data.Struct):
     length: 16
     diagonal: signed(17)
     stat_row: 12
-    gather: 1
+    reserved0: 3
     list: LIST_BITS
-    headed: 1
     slot: HEAD_SLOT_BITS
-    reserved: 19
+    headed: 1
+    gather: 1
+    reserved1: 16
 
 
 class Decide(data.Struct):
@@ -162,26 +163,29 @@ class Decide(data.Struct):
     `n_tiles` is `length` / columns, rounded up. Done when list and slot are written.
     """
 
+    # What it shares with MATMUL is where it is there.
     head: Head
+    absolute: 1
+    peak_columns: 1
+    peak_rows: 1
+    wide: 3
     a_address: 24
     a_stride: 16
     b_address: 24
     b_stride: 16
     acc_address: 16
+    rho: signed(RHO_BITS)
+    end_head: 1
+    reserved0: 5
     m: 8
+    reserved1: 8
     n_tiles: 12
     k_tiles: 12
     length: 16
-    absolute: 1
-    peak_columns: 1
-    peak_rows: 1
-    wide: 3
-    rho: signed(RHO_BITS)
     limit: signed(HEAD_BITS)
     list: LIST_BITS
     slot: HEAD_SLOT_BITS
-    end_head: 1
-    reserved: 31
+    reserved2: 18
 
 
 class PostHead(data.Struct):

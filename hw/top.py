@@ -110,6 +110,9 @@ class Core(wiring.Component):
         connect(m, store.read, scratchpad.store)
         connect(m, array.rows, accumulator.rows)
         connect(m, accumulator.written, array.written)
+        if self.config.hdp is not None:
+            connect(m, accumulator.beats, array.beats)
+            connect(m, post.kept, array.kept)
         connect(m, post.acc_read, accumulator.read)
         connect(m, post.acc_write, accumulator.write)
         connect(m, post.maxima, accumulator.maxima)

@@ -20,16 +20,17 @@ class Asker(wiring.Component):
     """Sends each address to the scratchpad and its order to its queue in one cycle.
 
     Whether there is room is told ahead, from a register: so that a sequencer decides by nothing else.
-    Ports: `i`: what to send; always taken. `begun`: one has been begun that will come at `i`; never without `room`.
-    `address`, `order`. Latency: two cycles. Throughput: one a cycle.
+    An order with `zero` has no word, and its address is not sent.
+    Ports: `i`: what to send; always taken. `begun`: one has been begun that will come at `i`, `ahead` + 1 cycles later
+    at most; never without `room`. `address`, `order`. Latency: two cycles. Throughput: one a cycle.
     """
 
     ROOM = 5
     """Those begun and not yet sent: as many as the cycles from one to the other, and back to `room`. Some of
-    them are in the queue's register."""
+    them are in the queue's register. As many more as cycles `ahead`."""
 
-    def __init__(self, config: Config, order: data.StructLayout) -> None:
-        self.asked = Asked(config, order)
+    def __init__(self, config: Config, order: data.StructLayout, ahead: int = 0) -> None:
+        self.asked, self.places = Asked(config, order), self.ROOM + ahead
         super().__init__(
             {
                 "i": In(stream.Signature(self.asked, always_ready=True)),
@@ -42,16 +43,19 @@ class Asker(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        m.submodules.queue = queue = Queue(self.asked, self.ROOM - PAIR, registered=True)
-        o, free, sent = queue.o, Signal(range(self.ROOM + 1), init=self.ROOM), Signal()
+        m.submodules.queue = queue = Queue(self.asked, self.places - PAIR, registered=True)
+        o, free, sent = queue.o, Signal(range(self.places + 1), init=self.places), Signal()
+        asks, sends = o.valid & self.order.ready, self.address.ready
+        if "zero" in o.payload.order.shape().members:
+            asks, sends = asks & ~o.payload.order.zero, sends | o.payload.order.zero
         m.d.comb += [
             queue.i.payload.eq(self.i.payload),
             queue.i.valid.eq(self.i.valid),
             self.address.payload.eq(o.payload.address),
             self.order.payload.eq(o.payload.order),
-            self.address.valid.eq(o.valid & self.order.ready),
-            self.order.valid.eq(o.valid & self.address.ready),
-            o.ready.eq(self.address.ready & self.order.ready),
+            self.address.valid.eq(asks),
+            self.order.valid.eq(o.valid & sends),
+            o.ready.eq(sends & self.order.ready),
         ]
         m.d.sync += sent.eq(o.valid & o.ready)
         with m.If(self.begun & ~sent):

@@ -17,10 +17,14 @@ _MATMUL = data.Layout.cast(isa.Matmul)
 
 
 class WeightJob(data.StructLayout):
-    """The fields of `isa.Matmul` that weights need."""
+    """The fields of `isa.Matmul` that weights need. With HDP, `split`: integer parts of the codes; `gather`: words of
+    the `count` keys of `list`."""
 
-    def __init__(self) -> None:
-        super().__init__({name: _MATMUL[name].shape for name in _FIELDS})
+    def __init__(self, config: Config) -> None:
+        fields = {name: _MATMUL[name].shape for name in _FIELDS}
+        if config.hdp is not None:
+            fields |= {"split": 1, "gather": 1, "list": config.hdp.list_bits, "count": config.hdp.count_bits}
+        super().__init__(fields)
 
 
 class WeightSequencer(wiring.Component):
@@ -30,23 +34,24 @@ class WeightSequencer(wiring.Component):
     A tile is `columns` words with `transposed`; else `rows` words from each of `columns` / `rows` blocks, or part of
     `rows` words where a block serves `rows` / `columns` tiles.
     Ports: `jobs`: matmuls. `o`, `begun`, `room`: to an `Asker`. `fault`: a word beyond the scratchpad; nothing follows
-    until reset.
+    until reset. `more`: ports of a subclass.
     """
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    def __init__(self, config: Config, **more: wiring.Member) -> None:
+        self.config, job = config, WeightJob(config)
         super().__init__(
             {
-                "jobs": In(stream.Signature(WeightJob())),
+                "jobs": In(stream.Signature(job)),
                 "o": Out(stream.Signature(Asked(config, WeightOrder(config)), always_ready=True)),
                 "begun": Out(1),
                 "room": In(1),
                 "fault": Out(stream.Signature(Fault, always_ready=True)),
+                **more,
             }
         )
         order = WeightOrder(config)
         self.running = Signal()
-        self.job = Signal(WeightJob(), reset_less=True)
+        self.job = Signal(job, reset_less=True)
         # One bit more than a field: a stride beyond the last legal address is seen before the next one is added.
         self.address_now = Signal(isa.SCRATCHPAD_ADDRESS_BITS + 1, reset_less=True)
         # Where the current group, k tile and n tile began.
@@ -134,7 +139,7 @@ class WeightSequencer(wiring.Component):
         # A block that serves several tiles is left after the last of them.
         across = (stride << ceil_log2(groups)) if groups > 1 else Mux(self.last_part, stride, 0)
         base = Signal.like(self.address_now)
-        m.d.sync += [self.index.eq(self.index + 1), self.address_now.eq(self.address_now + 1)]
+        m.d.sync += [self.index.eq(self.index + 1), self.address_now.eq(self.address_now + self._on(1))]
         with m.If(self.last_index):
             m.d.sync += [self.index.eq(0), self.address_now.eq(base), self.group_base.eq(base)]
             m.d.sync += self.group.eq(Mux(self.last_group, 0, self.group + 1))
@@ -143,10 +148,15 @@ class WeightSequencer(wiring.Component):
             with m.Else():
                 m.d.sync += self.k_base.eq(base)
                 with m.If(~self.k.last):
-                    m.d.comb += base.eq(self.k_base + Mux(self.job.transposed, stride, config.array.rows))
+                    m.d.comb += base.eq(self.k_base + Mux(self.job.transposed, stride, self._on(config.array.rows)))
                 with m.Else():
                     m.d.sync += [
                         self.n_base.eq(base),
                         self.part.eq(Mux(self.last_part, 0, self.part + 1)),
                     ]
-                    m.d.comb += base.eq(self.n_base + Mux(self.job.transposed, config.array.columns, across))
+                    columns = self._on(config.array.columns)
+                    m.d.comb += base.eq(self.n_base + Mux(self.job.transposed, columns, across))
+
+    def _on(self, words: int):
+        """How far the address goes on over so many rows of B."""
+        return words

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from celosia.hw import isa
 from celosia.hw.array.columns import WeightJob
 from celosia.hw.array.rows import RowJob
+from celosia.hw.config import Config
 from celosia.hw.interfaces import Fault
 
 
@@ -16,15 +17,19 @@ class Decoder(wiring.Component):
     Ports: `instruction`; `rows`, `weights`: jobs, given together. `row_fault`, `weight_fault`: faults of who does them.
     `fault`: the first fault, from the next cycle until reset; no instruction is taken then. An illegal instruction is
     taken and does nothing but fault. `done`: an instruction is done. `busy`: some is not, of at most `in_flight`.
+    `jobs`: ports of a subclass in place of `rows` and `weights`.
     """
 
-    def __init__(self, in_flight: int) -> None:
+    def __init__(self, config: Config, in_flight: int, jobs: dict[str, wiring.Member] | None = None) -> None:
         fault = stream.Signature(Fault, always_ready=True)
+        plain = {
+            "rows": Out(stream.Signature(RowJob(config))),
+            "weights": Out(stream.Signature(WeightJob(config))),
+        }
         super().__init__(
             {
                 "instruction": In(stream.Signature(isa.INSTRUCTION_BITS)),
-                "rows": Out(stream.Signature(RowJob())),
-                "weights": Out(stream.Signature(WeightJob())),
+                **(jobs or plain),
                 "row_fault": In(fault),
                 "weight_fault": In(fault),
                 "fault": Out(fault),
@@ -40,26 +45,40 @@ class Decoder(wiring.Component):
         started = Signal()
         m.d.comb += [
             matmul.eq(self.instruction.payload),
-            legal.eq(
-                (matmul.head.opcode == isa.Opcode.MATMUL) & matmul.m.any() & matmul.n_tiles.any() & matmul.k_tiles.any()
-            ),
-            ready.eq(self.rows.ready & self.weights.ready & ~self.fault.valid),
+            legal.eq(self._legal(matmul)),
+            ready.eq(self._ready() & ~self.fault.valid),
             self.instruction.ready.eq(ready),
             taken.eq(self.instruction.valid & ready),
             started.eq(taken & legal),
-            self.rows.valid.eq(started),
-            self.weights.valid.eq(started),
+            *self._start(started),
             self.busy.eq(self.count.any()),
         ]
-        m.d.comb += [self.rows.payload[name].eq(matmul[name]) for name in RowJob().members if name != "mask"]
-        m.d.comb += self.rows.payload.mask.eq(matmul.head.signal)
-        m.d.comb += [self.weights.payload[name].eq(matmul[name]) for name in WeightJob().members]
+        self._jobs(m, matmul)
         with m.If(started & ~self.done):
             m.d.sync += self.count.eq(self.count + 1)
         with m.Elif(self.done & ~started):
             m.d.sync += self.count.eq(self.count - 1)
         self._faults(m, taken & ~legal)
         return m
+
+    def _legal(self, matmul):
+        """Whether it is an instruction of this unit, and of some size."""
+        return (matmul.head.opcode == isa.Opcode.MATMUL) & matmul.m.any() & matmul.n_tiles.any() & matmul.k_tiles.any()
+
+    def _ready(self):
+        """Whether jobs are taken."""
+        return self.rows.ready & self.weights.ready
+
+    def _start(self, started) -> list:
+        """Give jobs."""
+        return [self.rows.valid.eq(started), self.weights.valid.eq(started)]
+
+    def _jobs(self, m: Module, matmul) -> None:
+        """What jobs say."""
+        rows, weights = self.rows.payload, self.weights.payload
+        m.d.comb += [rows[name].eq(matmul[name]) for name in rows.shape().members if name != "mask"]
+        m.d.comb += rows.mask.eq(matmul.head.signal)
+        m.d.comb += [weights[name].eq(matmul[name]) for name in weights.shape().members]
 
     def _faults(self, m: Module, illegal) -> None:
         with m.If(~self.fault.valid):

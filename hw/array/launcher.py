@@ -1,11 +1,12 @@
 """Launches rows and weights into the array: the only place that waits."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw.array.payloads import Row, RowOrder, WeightOrder, Weights
 from celosia.hw.config import Config
+from celosia.hw.hdp.split import Split
 from celosia.hw.interfaces import Status
 from celosia.hw.memory.accumulator import ROW_DISTANCE
 
@@ -17,7 +18,8 @@ class Launcher(wiring.Component):
     `weights`: to the array. `pending`: rows are to come. `status`: this cycle's.
     A tile's rows wait for all of its weights; a tile's weights, for the first row of the tile before. A row also waits
     while a row that it adds to, or whose maximum it continues, is less than `ROW_DISTANCE` cycles ahead of it: that
-    happens only between instructions, or in the smallest arrays.
+    happens only between instructions, or in the smallest arrays. With HDP, an order of zero weights has no word, and
+    the codes of DECIDE become their integer parts.
     Latency: none. Throughput: a row and a word of weights a cycle.
     """
 
@@ -42,20 +44,28 @@ class Launcher(wiring.Component):
         loaded, fresh, conflict = Signal(), Signal(init=1), Signal()
         row, load, first = Signal(), Signal(), Signal()
         self._conflict(m, conflict, row)
+        row_word, weight_word = self.row_words.payload, self.weight_words.payload
+        there, takes = self.weight_words.valid, load
+        if self.config.hdp is not None:
+            zero = self.weight_orders.payload.zero
+            there, takes = there | zero, load & ~zero
+            row_word = self._split(m, "row", row_word, self.row_orders.payload.split)
+            weight_word = self._split(m, "weight", Mux(zero, 0, weight_word), self.weight_orders.payload.split)
         m.d.comb += [
             row.eq(self.row_orders.valid & self.row_words.valid & (~fresh | loaded) & ~conflict),
             first.eq(row & fresh),
-            load.eq(self.weight_orders.valid & self.weight_words.valid & (~loaded | first)),
+            load.eq(self.weight_orders.valid & there & (~loaded | first)),
             *(port.ready.eq(row) for port in (self.row_orders, self.row_words)),
-            *(port.ready.eq(load) for port in (self.weight_orders, self.weight_words)),
+            self.weight_orders.ready.eq(load),
+            self.weight_words.ready.eq(takes),
             self.activations.valid.eq(row),
             self.activations.payload.tag.eq(self.row_orders.payload.tag),
             self.activations.payload.unsigned_a.eq(self.row_orders.payload.unsigned_a),
             self.activations.payload.first.eq(fresh),
-            self.activations.payload.word.eq(self.row_words.payload),
+            self.activations.payload.word.eq(row_word),
             self.weights.valid.eq(load),
             self.weights.payload.order.eq(self.weight_orders.payload),
-            self.weights.payload.word.eq(self.weight_words.payload),
+            self.weights.payload.word.eq(weight_word),
         ]
         with m.If(row):
             m.d.sync += fresh.eq(self.row_orders.payload.last)
@@ -72,6 +82,12 @@ class Launcher(wiring.Component):
             with m.Else():
                 m.d.comb += self.status.eq(Status.STALL_IN)
         return m
+
+    def _split(self, m: Module, name: str, word, on):
+        """Integer parts of the codes of DECIDE."""
+        m.submodules[f"{name}_split"] = split = Split(self.config.word_bytes)
+        m.d.comb += [split.i.eq(word), split.on.eq(on)]
+        return split.o
 
     def _conflict(self, m: Module, conflict: Signal, row: Signal) -> None:
         """The row d + 1 before this one is near if more than d rows were launched in the last cycles."""

@@ -34,11 +34,13 @@ class RowTag(data.StructLayout):
 class RowOrder(data.StructLayout):
     """How a row of activations is to be launched: `tag`; `unsigned_a`: u8; `last`: the last row of its tile.
 
-    `needs[d]`: it needs what the row d + 1 before it leaves in the accumulator, or of a maximum.
+    `needs[d]`: it needs what the row d + 1 before it leaves in the accumulator, or of a maximum. `split`, with HDP:
+    integer parts of the codes.
     """
 
     def __init__(self, config: Config) -> None:
-        super().__init__({"tag": RowTag(config), "unsigned_a": 1, "last": 1, "needs": ROW_DISTANCE - 1})
+        hdp = {"split": 1} if config.hdp is not None else {}
+        super().__init__({"tag": RowTag(config), "unsigned_a": 1, "last": 1, "needs": ROW_DISTANCE - 1, **hdp})
 
 
 class Row(data.StructLayout):
@@ -52,10 +54,12 @@ class WeightOrder(data.StructLayout):
     """How a word of weights is to be loaded.
 
     `transposed`: into column `index`; else into row `index`, columns of group `group` (of `columns` / `rows`), from
-    part `part` (of `rows` / `columns`) of the word. `last`: the last word of its tile.
+    part `part` (of `rows` / `columns`) of the word. `last`: the last word of its tile. With HDP, `split`: integer parts
+    of the codes; `zero`: zeros, and no word.
     """
 
     def __init__(self, config: Config) -> None:
+        hdp = {"split": 1, "zero": 1} if config.hdp is not None else {}
         super().__init__(
             {
                 "transposed": 1,
@@ -64,6 +68,7 @@ class WeightOrder(data.StructLayout):
                 "group": max(1, ceil_log2(groups_of(config))),
                 "part": max(1, ceil_log2(parts_of(config))),
                 "last": 1,
+                **hdp,
             }
         )
 

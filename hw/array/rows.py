@@ -21,10 +21,12 @@ _MATMUL = data.Layout.cast(isa.Matmul)
 
 
 class RowJob(data.StructLayout):
-    """The fields of `isa.Matmul` that rows need, and the units to signal."""
+    """The fields of `isa.Matmul` that rows need, and the units to signal. With HDP, `decide`: it is a DECIDE, and
+    perhaps with `end_head`."""
 
-    def __init__(self) -> None:
-        super().__init__({name: _MATMUL[name].shape for name in _FIELDS} | {"mask": isa.UNITS})
+    def __init__(self, config: Config) -> None:
+        fields = {name: _MATMUL[name].shape for name in _FIELDS} | {"mask": isa.UNITS}
+        super().__init__(fields | ({"decide": 1, "end_head": 1} if config.hdp is not None else {}))
 
 
 class RowSequencer(wiring.Component):
@@ -36,10 +38,10 @@ class RowSequencer(wiring.Component):
     """
 
     def __init__(self, config: Config) -> None:
-        self.config = config
+        self.config, job = config, RowJob(config)
         super().__init__(
             {
-                "jobs": In(stream.Signature(RowJob())),
+                "jobs": In(stream.Signature(job)),
                 "o": Out(stream.Signature(Asked(config, RowOrder(config)), always_ready=True)),
                 "begun": Out(1),
                 "room": In(1),
@@ -50,7 +52,7 @@ class RowSequencer(wiring.Component):
         columns = config.array.columns
         self.running = Signal()
         # One bit more than a field: a stride beyond the last legal address is seen before the next one is added.
-        self.job = Signal(RowJob(), reset_less=True)
+        self.job = Signal(job, reset_less=True)
         self.address_now = Signal(isa.SCRATCHPAD_ADDRESS_BITS + 1, reset_less=True)
         self.block = Signal.like(self.address_now, reset_less=True)
         self.acc_row = Signal(isa.ACC_ADDRESS_BITS + 1, reset_less=True)
@@ -182,6 +184,14 @@ class RowSequencer(wiring.Component):
             order.tag.mask.eq(job.mask),
             order.needs.eq(self._needs(m)),
         ]
+        if self.config.hdp is not None:
+            m.d.sync += [
+                order.split.eq(job.decide),
+                order.tag.decide.eq(job.decide & last_k),
+                order.tag.last.eq(self.rows.last),
+                order.tag.end_row.eq(self.rows.last & self.n.last),
+                order.tag.end_head.eq(self.rows.last & self.n.last & job.end_head),
+            ]
 
     def _needs(self, m: Module):
         """Rows shortly before this one that write what it reads."""

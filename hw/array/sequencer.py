@@ -13,7 +13,11 @@ from celosia.hw.array.rows import RowJob, RowSequencer
 from celosia.hw.array.systolic import latency
 from celosia.hw.common.buffers import PAIR, PairBuffer, Queue
 from celosia.hw.config import Config
-from celosia.hw.interfaces import Done, UnitSignature, scratchpad_read
+from celosia.hw.hdp.config import engine_config
+from celosia.hw.hdp.front import Front
+from celosia.hw.hdp.gather import GatherSequencer
+from celosia.hw.hdp.layouts import Beat
+from celosia.hw.interfaces import Done, KeptSignature, UnitSignature, scratchpad_read
 from celosia.hw.memory.ports import ROOM
 
 
@@ -23,13 +27,25 @@ def most_in_flight(config: Config) -> int:
     return 2 * PAIR + 2 * ROOM + Asker.ROOM + (latency(config) + 16) // 4
 
 
+def hdp_ports(config: Config) -> dict[str, wiring.Member]:
+    """Of an ARRAY with HDP. `beats`: integer scores, from the accumulator. `kept`: counts of kept keys, for POST."""
+    if config.hdp is None:
+        return {}
+    return {
+        "beats": In(stream.Signature(Beat(engine_config(config)), always_ready=True)),
+        "kept": In(KeptSignature(config)),
+    }
+
+
 class Sequencer(wiring.Component):
-    """Executes `isa.Matmul`, instruction after instruction, without a bubble while operands come at full rate.
+    """Executes `isa.Matmul`, instruction after instruction, without a bubble while operands come at full rate; and
+    `isa.Decide` with HDP.
 
     Ports: `control`: the unit side. `a`, `b`: read ports of the scratchpad. `activations`, `weights`: to the systolic
-    array. `written`: from the accumulator.
+    array. `written`: from the accumulator. Others: `hdp_ports`.
     Latency: the first word of weights is asked for five cycles after an instruction was taken. Throughput: a tile takes
-    the larger of its rows and its words of weights. Errors: see `Decoder`, `RowSequencer`, `WeightSequencer`.
+    the larger of its rows and its words of weights. Errors: see `Decoder` (`HdpDecoder`), `RowSequencer`,
+    `WeightSequencer`.
     """
 
     def __init__(self, config: Config) -> None:
@@ -42,20 +58,23 @@ class Sequencer(wiring.Component):
                 "activations": Out(stream.Signature(Row(config), always_ready=True)),
                 "weights": Out(stream.Signature(Weights(config), always_ready=True)),
                 "written": In(stream.Signature(Done, always_ready=True)),
+                **hdp_ports(config),
             }
         )
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        m.submodules.decoder = decoder = Decoder(most_in_flight(self.config))
-        m.submodules.row_jobs = row_jobs = PairBuffer(RowJob())
-        m.submodules.weight_jobs = weight_jobs = PairBuffer(WeightJob())
+        hdp, in_flight = self.config.hdp is not None, most_in_flight(self.config)
+        m.submodules.decoder = decoder = (Front if hdp else Decoder)(self.config, in_flight)
+        m.submodules.row_jobs = row_jobs = PairBuffer(RowJob(self.config))
+        m.submodules.weight_jobs = weight_jobs = PairBuffer(WeightJob(self.config))
         m.submodules.rows = rows = RowSequencer(self.config)
-        m.submodules.columns = columns = WeightSequencer(self.config)
+        m.submodules.columns = columns = (GatherSequencer if hdp else WeightSequencer)(self.config)
         m.submodules.row_orders = row_orders = Queue(RowOrder(self.config), ROOM, registered=True)
         m.submodules.weight_orders = weight_orders = Queue(WeightOrder(self.config), ROOM, registered=True)
         m.submodules.row_asker = row_asker = Asker(self.config, RowOrder(self.config))
-        m.submodules.weight_asker = weight_asker = Asker(self.config, WeightOrder(self.config))
+        ahead = GatherSequencer.AHEAD if hdp else 0
+        m.submodules.weight_asker = weight_asker = Asker(self.config, WeightOrder(self.config), ahead)
         m.submodules.launcher = launcher = Launcher(self.config)
         for source, sink in (
             (flipped(self.control.instruction), decoder.instruction),
@@ -78,20 +97,33 @@ class Sequencer(wiring.Component):
             (launcher.activations, flipped(self.activations)),
             (launcher.weights, flipped(self.weights)),
             (decoder.fault, flipped(self.control.fault)),
-            (flipped(self.written), flipped(self.control.done)),
+            *self._ends(decoder, columns),
         ):
             connect(m, source, sink)
         # An order is on its way for four cycles from sequencer to launcher.
         passing = Signal(4)
         m.d.sync += passing.eq(Cat(rows.busy, passing))
+        pending = row_jobs.o.valid | rows.busy | passing.any() | row_orders.o.valid
         m.d.comb += [
             row_asker.begun.eq(rows.begun),
             rows.room.eq(row_asker.room),
             weight_asker.begun.eq(columns.begun),
             columns.room.eq(weight_asker.room),
-            decoder.done.eq(self.written.valid),
+            *([] if hdp else [decoder.done.eq(self.written.valid)]),
             self.control.busy.eq(decoder.busy),
-            launcher.pending.eq(row_jobs.o.valid | rows.busy | passing.any() | row_orders.o.valid),
+            launcher.pending.eq(pending | decoder.waits if hdp else pending),
             self.control.status.eq(launcher.status),
         ]
         return m
+
+    def _ends(self, decoder: Decoder | Front, columns: WeightSequencer) -> list[tuple]:
+        """How the ends of instructions are told; with HDP, what is decided too."""
+        if isinstance(decoder, Decoder):
+            return [(flipped(self.written), flipped(self.control.done))]
+        return [
+            (flipped(self.written), decoder.written),
+            (decoder.done, flipped(self.control.done)),
+            (flipped(self.beats), decoder.beats),
+            (flipped(self.kept), decoder.kept),
+            (columns.keys, decoder.keys),
+        ]

@@ -5,17 +5,17 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from celosia.hw.array.payloads import partial_row
-from celosia.hw.array.sequencer import Sequencer
+from celosia.hw.array.sequencer import Sequencer, hdp_ports
 from celosia.hw.array.systolic import SystolicArray
 from celosia.hw.config import Config
 from celosia.hw.interfaces import Done, UnitSignature, scratchpad_read
 
 
 class Array(wiring.Component):
-    """Executes `isa.Matmul`: operands from the scratchpad, results into the accumulator.
+    """Executes `isa.Matmul`, and `isa.Decide` with HDP: operands from the scratchpad, results into the accumulator.
 
     Ports: `control`: the unit side. `a`, `b`: read ports of the scratchpad, left operand and weights. `rows`: to the
-    accumulator, which takes one a cycle and tells of last rows by `written`.
+    accumulator, which takes one a cycle and tells of last rows by `written`. Others: `hdp_ports`.
     Latency, throughput, errors: see `Sequencer` and `SystolicArray`.
     """
 
@@ -28,6 +28,7 @@ class Array(wiring.Component):
                 "b": Out(scratchpad_read(config)),
                 "rows": Out(stream.Signature(partial_row(config), always_ready=True)),
                 "written": In(stream.Signature(Done, always_ready=True)),
+                **hdp_ports(config),
             }
         )
 
@@ -42,4 +43,6 @@ class Array(wiring.Component):
         connect(m, sequencer.weights, systolic.weights)
         connect(m, systolic.rows, flipped(self.rows))
         connect(m, flipped(self.written), sequencer.written)
+        for name in hdp_ports(self.config):
+            connect(m, flipped(getattr(self, name)), getattr(sequencer, name))
         return m

@@ -9,6 +9,8 @@ from amaranth.utils import ceil_log2
 
 from celosia.hw import isa
 from celosia.hw.config import Config
+from celosia.hw.hdp.config import engine_config
+from celosia.hw.hdp.layouts import Beat
 from celosia.hw.interfaces import Done, PartialRow, ReadPortSignature, accumulator_read, accumulator_write
 from celosia.hw.memory.banks import Banks
 from celosia.hw.memory.maxima import Maxima, MaximumRow
@@ -27,6 +29,7 @@ class Accumulator(wiring.Component):
     least `ROW_DISTANCE` cycles apart unless the second starts afresh.
     `read`, `write`: POST, when the banks are free. `maxima`: read port of the row maxima, of finished sums.
     `written`: the row with `done` set, its maximum, and everything before are visible to addresses sent from now on.
+    `beats`, with HDP: sums of the rows with `decide`, four cycles after they came.
     Latency: a row is visible, and `written` comes, four cycles after it came; or when its maximum is visible.
     Throughput: one row, one read and one write a cycle, less bank conflicts of the latter two (sequential streams fall
     into step).
@@ -41,6 +44,7 @@ class Accumulator(wiring.Component):
                 "write": In(accumulator_write(config)),
                 "maxima": In(ReadPortSignature(ceil_log2(config.accumulator.stat_rows), ACC_BITS)),
                 "written": Out(stream.Signature(Done, always_ready=True)),
+                **beats_out(config),
             }
         )
 
@@ -74,7 +78,16 @@ class Accumulator(wiring.Component):
         connect(m, banks.words[1], reader.response)
         connect(m, flipped(self.write.write), banks.writes[1])
         connect(m, flipped(self.maxima), maxima.maxima)
+        if config.hdp is not None:
+            connect(m, add.beats, flipped(self.beats))
         return m
+
+
+def beats_out(config: Config) -> dict[str, wiring.Member]:
+    """The port of rows for the sparsity engine, if there is one."""
+    if config.hdp is None:
+        return {}
+    return {"beats": Out(stream.Signature(Beat(engine_config(config)), always_ready=True))}
 
 
 class Finished(data.Struct):
@@ -88,7 +101,7 @@ class AddInPlace(wiring.Component):
     """The array's read-modify-write pipeline: ask in cycle t, read in t + 1, capture in t + 2, add and write in t + 3.
 
     Ports: `rows`; `read`, `word`, `write`: the banks, always granted. `done`: last rows of instructions, in the cycle
-    of the write. `maxima`: finished rows whose maximum counts, a cycle later.
+    of the write. `maxima`: finished rows whose maximum counts, a cycle later; `beats`: those to decide over.
     """
 
     def __init__(self, config: Config, width: int) -> None:
@@ -102,6 +115,7 @@ class AddInPlace(wiring.Component):
                 "write": write.members["write"],
                 "maxima": Out(stream.Signature(MaximumRow(config), always_ready=True)),
                 "done": Out(stream.Signature(Finished, always_ready=True)),
+                **beats_out(config),
             }
         )
 
@@ -162,6 +176,14 @@ class AddInPlace(wiring.Component):
             row.stat_row.eq(tag.stat_row),
             row["values"].eq(values),
         ]
+        if self.config.hdp is not None:
+            beat = self.beats.p
+            m.d.comb += [
+                self.beats.valid.eq(valid & tag.decide),
+                beat.valid.eq(self.counts),
+                *(beat[name].eq(tag[name]) for name in ("last", "end_row", "end_head")),
+                *(score.eq(value) for score, value in zip(beat.scores, values, strict=True)),
+            ]
 
 
 class Completion(wiring.Component):

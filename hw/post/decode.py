@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from celosia.hw import isa
 from celosia.hw.config import Config
-from celosia.hw.interfaces import Fault
+from celosia.hw.interfaces import Fault, KeptSignature
 from celosia.hw.post.layouts import Context, FetchJob, Operation, WalkJob
 
 
@@ -17,10 +17,13 @@ class Decoder(wiring.Component):
     trap of an illegal one finds it as the one that was taken last. `busy`: one is inside. `fetch`, `walk`, `context`:
     each taken in the same cycle; their `ready` must not depend on `valid`. TABLE goes to `fetch` alone. `stop`: take
     nothing more. `fault`: ILLEGAL_INSTRUCTION, held: an opcode of another unit, no rows or groups, a row longer
-    than `post.max_channels`, NORM without output, an unknown activation.
+    than `post.max_channels`, NORM without output, an unknown activation; an EXP that gathers and is causal, or whose
+    list does not exist.
+    With HDP, `kept`: counts of kept keys. An EXP that gathers takes two cycles more.
     """
 
     def __init__(self, config: Config) -> None:
+        self.config = config
         self.most_groups = config.post.max_channels // config.post.lanes
         super().__init__(
             {
@@ -31,6 +34,7 @@ class Decoder(wiring.Component):
                 "busy": Out(1),
                 "stop": In(1),
                 "fault": Out(stream.Signature(Fault, always_ready=True)),
+                **({} if config.hdp is None else {"kept": Out(KeptSignature(config))}),
             }
         )
 
@@ -42,6 +46,8 @@ class Decoder(wiring.Component):
         self.residual, self.norm = isa.Residual(word), isa.Norm(word)
         illegal, take = Signal(), Signal()
         ready = self.fetch.ready & (self.is_table | (self.walk.ready & self.context.ready))
+        if self.config.hdp is not None:
+            ready &= self._count(m)
         m.d.comb += [
             self.is_table.eq(self.opcode == isa.Opcode.TABLE.value),
             illegal.eq(self._illegal(m)),
@@ -60,6 +66,8 @@ class Decoder(wiring.Component):
         self._fetch(m)
         self._walk(m)
         self._context(m)
+        if self.config.hdp is not None:
+            self._gather(m)
         return m
 
     def _is(self, op: Operation):
@@ -73,7 +81,41 @@ class Decoder(wiring.Component):
         long = gathers & (post.groups > self.most_groups)
         silent = self._is(Operation.NORM) & ~self.norm.out8 & ~self.norm.out16
         unknown = self._is(Operation.REQUANT) & (self.requant.activation.as_value() == 3)
+        if self.config.hdp is not None:
+            unknown |= self._gathers() & (self.exp.causal | (self.exp.list >= self.config.hdp.lists))
         return ~self.is_table & (~streams | empty | long | silent | unknown)
+
+    def _gathers(self):
+        return self._is(Operation.EXP) & self.exp.gather
+
+    def _count(self, m: Module):
+        """Ask for the count of keys, and for what groups they take; whether they are known."""
+        kept, rows, lanes = self.kept, self.config.array.rows, self.config.post.lanes
+        asked, counted = Signal(), Signal()
+        self.keys, self.groups = Signal.like(kept.count, reset_less=True), Signal(12, reset_less=True)
+        words = Signal(len(kept.count) + 1)
+        groups = words << (rows // lanes).bit_length() - 1
+        most = self.exp.post.groups
+        m.d.comb += [
+            kept.en.eq(self.busy & ~asked),
+            *(getattr(kept, name).eq(self.exp[name]) for name in ("list", "headed", "slot")),
+            words.eq((kept.count + (rows - 1)) >> (rows - 1).bit_length()),
+        ]
+        m.d.sync += [
+            asked.eq(self.busy),
+            counted.eq(asked),
+            self.keys.eq(kept.count),
+            self.groups.eq(Mux(kept.count == 0, 1, Mux(groups < most, groups, most))),
+        ]
+        with m.If(~self.busy):
+            m.d.sync += [asked.eq(0), counted.eq(0)]
+        return counted | ~self._gathers()
+
+    def _gather(self, m: Module) -> None:
+        """The count in place of the length; without keys, a group of rows that is neither read nor written."""
+        job = self.walk.p
+        with m.If(self._gathers()):
+            m.d.comb += [job.length.eq(self.keys), job.groups.eq(self.groups), job.no_acc.eq(self.keys == 0)]
 
     def _fetch(self, m: Module) -> None:
         job = self.fetch.p

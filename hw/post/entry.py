@@ -136,6 +136,8 @@ class Entry(wiring.Component):
             stage.last_shift.eq(Mux(slot.wide, context.shift16, context.shift8)),
             stage.signal.eq(context.signal),
         ]
+        if g.hdp:
+            m.d.comb += stage.silent.eq((context.op == Operation.EXP) & context.no_acc)
         with m.Switch(context.op):
             with m.Case(Operation.EXP):
                 m.d.comb += stage.mask.eq(valid)

@@ -42,7 +42,7 @@ class Geometry:
     """Sizes derived from a configuration.
 
     `column_groups`, `word_groups`: groups in an accumulator row, in a scratchpad word of bytes. `halves`: words of an
-    int16 beat (1 or 2). `half_groups`: groups in a scratchpad word of int16.
+    int16 beat (1 or 2). `half_groups`: groups in a scratchpad word of int16. `hdp`: EXP may gather.
     """
 
     def __init__(self, config: Config) -> None:
@@ -50,6 +50,7 @@ class Geometry:
         self.column_groups = config.array.columns // self.lanes
         self.word_groups = config.word_bytes // self.lanes
         self.halves = 2 if self.word_groups == 1 else 1
+        self.hdp = config.hdp is not None
         self.half_groups = max(1, self.word_groups // 2)
         self.sub_bits = max(1, ceil_log2(max(self.column_groups, self.word_groups)))
         self.word_address = ceil_log2(config.scratchpad_words)
@@ -85,7 +86,7 @@ class FetchJob(data.StructLayout):
 
 
 class WalkJob(data.StructLayout):
-    """The loops of an instruction.
+    """The loops of an instruction. An EXP with `no_acc` has no keys: it starts sums, and reads and writes nothing else.
 
     `a_*`: first tensor of the scratchpad (int8 or u8 output, or the residual), `b_*`: the second (int16 output of
     NORM). `stats`: uses statistics rows; `first`: starts their sums. `records`: has parameter records.
@@ -254,12 +255,13 @@ class Stage(data.StructLayout):
     """What accompanies a slot through the lanes; the part of `Slot` and `Context` that later stages need.
 
     `buffer`: its records. `mask`: lanes that count. `last_shift`: of the last scaling. `closes`: row factors follow
-    this slot.
+    this slot. `silent`, with HDP: nothing is written.
     """
 
     def __init__(self, geometry: Geometry) -> None:
         super().__init__(
             {
+                **({"silent": 1} if geometry.hdp else {}),
                 "op": Operation,
                 "address": max(geometry.word_address, geometry.acc_address),
                 "stat": geometry.stat_address,

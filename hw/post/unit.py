@@ -8,6 +8,7 @@ from amaranth.utils import ceil_log2
 from celosia.hw.common.buffers import Queue, SkidBuffer
 from celosia.hw.config import Config
 from celosia.hw.interfaces import (
+    KeptSignature,
     ReadPortSignature,
     Status,
     UnitSignature,
@@ -46,8 +47,8 @@ class Post(wiring.Component):
     background, and instructions that use statistics wait for them.
 
     Ports: `control`. `acc_read`, `acc_write`: accumulator. `maxima`: row maxima. `read`: parameters, tables,
-    residuals. `write`: results. Faults: ILLEGAL_INSTRUCTION, SCRATCHPAD_RANGE, ACCUMULATOR_RANGE (rows, and
-    statistics rows).
+    residuals. `write`: results. `kept`, with HDP: counts of kept keys. Faults: ILLEGAL_INSTRUCTION, SCRATCHPAD_RANGE,
+    ACCUMULATOR_RANGE (rows, and statistics rows).
     """
 
     def __init__(self, config: Config) -> None:
@@ -60,6 +61,7 @@ class Post(wiring.Component):
                 "maxima": Out(ReadPortSignature(ceil_log2(config.accumulator.stat_rows), ACC_BITS)),
                 "read": Out(scratchpad_read(config)),
                 "write": Out(scratchpad_write(config)),
+                **({} if config.hdp is None else {"kept": Out(KeptSignature(config))}),
             }
         )
 
@@ -94,6 +96,8 @@ class Post(wiring.Component):
         connect(m, self.decoder.walk, self.jobs.i)
         connect(m, self.decoder.context, self.contexts.i)
         connect(m, self.jobs.o, self.walker.i)
+        if self.config.hdp is not None:
+            connect(m, self.decoder.kept, flipped(self.kept))
         connect(m, self.contexts.o, self.entry.context)
         connect(m, self.fetcher.o, self.read_mux.parameters)
         connect(m, self.read_mux.read, flipped(self.read))

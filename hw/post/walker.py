@@ -227,13 +227,18 @@ class Walker(wiring.Component):
         half = self.sub[(g.word_groups // 2).bit_length() - 1]
         if g.halves == 2:
             half = (self.slot - (second & job.out8))[0]
+        word_within, acc_within = self.word < self.config.scratchpad_words, self.acc < self.config.acc_rows
+        if g.hdp:
+            # Without keys nothing is read or written there.
+            silent = (job.op == Operation.EXP) & job.no_acc
+            word_within, acc_within = word_within | silent, acc_within | silent
         m.d.comb += [
             second.eq((job.op == Operation.NORM) & ~(job.out8 & (self.slot == 0))),
             slot.wide.eq(second | residual),
             slot.half.eq(half & slot.wide),
             self.word.eq(Mux(second, self.b, self.a) + slot.half),
-            self.word_within.eq(self.word < self.config.scratchpad_words),
-            self.acc_within.eq(self.acc < self.config.acc_rows),
+            self.word_within.eq(word_within),
+            self.acc_within.eq(acc_within),
             self.within.eq(
                 self.word_within & self.acc_within & (~job.stats | (self.stat < self.config.accumulator.stat_rows))
             ),

@@ -49,11 +49,14 @@ class Writer(wiring.Component):
         stage = buffer.o.p
         back, taken = Signal(), Signal()
         write, acc_write = self.write.write, self.acc_write.write
+        writes, goes = buffer.o.valid & ~back, Mux(back, acc_write.ready, write.ready)
+        if self.geometry.hdp:
+            writes, goes = writes & ~stage.silent, goes | stage.silent
         m.d.comb += [
             back.eq(stage.op == Operation.RESIDUAL),
-            write.valid.eq(buffer.o.valid & ~back),
+            write.valid.eq(writes),
             acc_write.valid.eq(buffer.o.valid & back),
-            buffer.o.ready.eq(Mux(back, acc_write.ready, write.ready)),
+            buffer.o.ready.eq(goes),
             taken.eq(buffer.o.valid & buffer.o.ready),
             self.blocked.eq(buffer.o.valid & ~buffer.o.ready),
             write.p.address.eq(stage.address),
