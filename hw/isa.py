@@ -116,11 +116,11 @@ class Matmul(data.Struct):
     `stat_row + m`; `maxima_init` starts it afresh at n tile 0, without it the maximum continues. Column c of row m is
     valid iff c < length and, with `causal`, c <= m + diagonal; c counts from n tile 0.
     `gather` (with HDP): only kept keys, those of list `list` (`Decide`); none if `headed` and head slot `slot` says
-    pruned. With `transposed` column c of n tile n is kept key n * columns + c, the word at `b_address` + k * `b_stride`
-    + key; there are as many n tiles as the keys need, and `n_tiles` at most; column c is valid iff it is a key, not by
-    length. Without, row r of k tile k of B is kept key k * rows + r, and `k_tiles` is the most. The rest of the last
-    tile is zeros, and is not fetched. Without keys nothing is computed and nothing written. It waits for its list,
-    which a DECIDE before it writes. With `causal` it is illegal.
+    pruned. `length` is their number. With `transposed` column c of n tile n is kept key n * columns + c, the word at
+    `b_address` + k * `b_stride` + key; there are as many n tiles as the keys need, and `n_tiles` at most. Without, row
+    r of k tile k of B is kept key k * rows + r, and `k_tiles` is the most. The rest of the last tile is zeros, and is
+    not fetched. Without keys nothing is computed and nothing written. It waits for its list, which a DECIDE before it
+    writes. With `causal` it is illegal.
     """
 
     head: Head

@@ -1,6 +1,6 @@
 """Takes instructions of ARRAY apart where there is HDP."""
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Mux
 from amaranth.lib import stream
 from amaranth.lib.wiring import Out
 from amaranth.utils import ceil_log2
@@ -10,7 +10,7 @@ from celosia.hw.array.decoder import Decoder
 from celosia.hw.config import Config
 from celosia.hw.hdp.resolver import Work
 
-_OWN = ("mask", "decide", "end_head", "split", "gather", "list", "count")
+_OWN = ("mask", "m", "transposed", "decide", "end_head", "split", "gather", "list", "count")
 """Fields of jobs that are not MATMUL's of the same name, or only of some MATMULs."""
 _WITHOUT = ("unsigned_a", "accumulate", "maxima", "maxima_init", "causal", "acc_stride")
 """What a DECIDE is without, of the fields of MATMUL: other fields are in their place."""
@@ -61,15 +61,16 @@ class HdpDecoder(Decoder):
     def _jobs(self, m: Module, matmul) -> None:
         config, work = self.config, self.work.p
         decide, is_decide = isa.Decide(matmul.as_value()), matmul.head.opcode == isa.Opcode.DECIDE
-        for job in (work.rows, work.weights):
+        rows, weights, record = work.rows, work.weights, work.record
+        for job in (rows, weights):
             for name in job.shape().members:
                 if name not in _OWN:
-                    m.d.comb += job[name].eq(matmul[name])
-        rows, weights, record = work.rows, work.weights, work.record
-        with m.If(is_decide):
-            m.d.comb += [rows[name].eq(0) for name in _WITHOUT]
-            m.d.comb += [rows.m.eq(decide.m), weights.transposed.eq(1)]
+                    value = Mux(is_decide, 0, matmul[name]) if name in _WITHOUT else matmul[name]
+                    m.d.comb += job[name].eq(value)
         m.d.comb += [
+            rows.m.eq(Mux(is_decide, decide.m, matmul.m)),
+            weights.transposed.eq(is_decide | matmul.transposed),
+            weights.count.eq(0),
             rows.mask.eq(matmul.head.signal),
             rows.decide.eq(is_decide),
             rows.end_head.eq(decide.end_head),

@@ -9,7 +9,12 @@ from celosia.hw.hdp.decision import Comparison, Waiting
 from celosia.hw.hdp.importance import Gather, RowTerms
 from celosia.hw.hdp.layouts import Beat, Head, Masks, Setting
 from celosia.hw.hdp.statistics import RowStatistics, tree_latency
-from celosia.hw.hdp.threshold import Threshold
+from celosia.hw.hdp.threshold import Threshold, cut_latency
+
+
+def engine_latency(config: EngineConfig) -> int:
+    """Cycles from a row of blocks' last beat to its first masks."""
+    return 2 + tree_latency(config) + 1 + Threshold.PRODUCTS + cut_latency(config.theta.bits) + 1 + 3
 
 
 class SparsityEngine(wiring.Component):
@@ -34,7 +39,7 @@ class SparsityEngine(wiring.Component):
         self.head_latency = tree_latency(config) + 4
         # From a group's place in the ring to where it can be read: row, cut, and the counter of cuts.
         self.wait = tree_latency(config) + 1 + self.threshold.latency + 1
-        self.latency = 2 + self.wait + 3
+        self.latency = engine_latency(config)
         self.depth = 1 << (config.groups + self.wait + config.slack).bit_length()
         self.waiting = Waiting(config, self.depth)
         super().__init__(

@@ -132,9 +132,7 @@ class Resolver(wiring.Component):
     def _resolve(self, m: Module) -> None:
         """The count in place of the length, and of the number of tiles."""
         rows, weights, count = self.work.rows, self.work.weights, self.kept.count
-        m.d.sync += [self.nothing.eq(count == 0), weights.count.eq(count)]
-        with m.If(weights.transposed):
-            m.d.sync += rows.length.eq(count)
+        m.d.sync += [self.nothing.eq(count == 0), weights.count.eq(count), rows.length.eq(count)]
         for name, step in (("n_tiles", self.config.array.columns), ("k_tiles", self.config.array.rows)):
             tiles, bits = Signal(len(count) + 1, name=name), ceil_log2(step)
             m.d.comb += tiles.eq((count + (step - 1))[bits:])

@@ -12,6 +12,11 @@ DIGITS = 2
 """Bits of the cut that a stage finds."""
 
 
+def cut_latency(bits: int) -> int:
+    """Stages of a `Cut`."""
+    return -(-bits // DIGITS)
+
+
 class Cut(wiring.Component):
     """The least `cut` with `cut * count >= total`, for totals of at most `count` times the greatest of its bits.
 
@@ -21,7 +26,7 @@ class Cut(wiring.Component):
 
     def __init__(self, bits: int, count_bits: int) -> None:
         self.bits, self.count_bits = bits, count_bits
-        self.latency = -(-bits // DIGITS)
+        self.latency = cut_latency(bits)
         super().__init__(
             {
                 "valid": In(1),

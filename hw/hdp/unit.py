@@ -8,7 +8,7 @@ from celosia.hw.array.systolic import latency
 from celosia.hw.common.buffers import Queue, SkidBuffer
 from celosia.hw.config import Config
 from celosia.hw.hdp.config import engine_config
-from celosia.hw.hdp.engine import SparsityEngine
+from celosia.hw.hdp.engine import SparsityEngine, engine_latency
 from celosia.hw.hdp.kept import KeptKeys, Record
 from celosia.hw.hdp.layouts import Beat, Masks
 from celosia.hw.hdp.resolver import Rule
@@ -25,7 +25,7 @@ _BEFORE = 6
 
 def most_decisions(config: Config) -> int:
     """DECIDEs under way, a power of two: as many of the shortest, a tile of `columns` cycles, as overlap."""
-    cycles = latency(config) + SparsityEngine(engine_config(config)).latency + config.array.columns + _AROUND
+    cycles = latency(config) + engine_latency(engine_config(config)) + config.array.columns + _AROUND
     return 1 << (_BEFORE + cycles // config.array.columns).bit_length()
 
 

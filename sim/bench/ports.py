@@ -5,6 +5,7 @@ A memory is a numpy array of bytes, one row a word, byte 0 lowest.
 
 import random
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import cocotb
@@ -138,6 +139,25 @@ class WritePortModel:
                 self.memory[address, granule * part : (granule + 1) * part] = word[
                     granule * part : (granule + 1) * part
                 ]
+
+
+class KeptModel:
+    """Who answers a `KeptSignature` port of `dut`: `count` of (list, headed, slot), a cycle after it is asked."""
+
+    def __init__(self, dut, port: str, count: Callable[[int, int, int], int], *, clock: str = "clk") -> None:
+        self.hub, self.count = hub_of(dut, clock), count
+        self._asks = [reader(getattr(dut, f"{port}__{name}")) for name in ("list", "headed", "slot")]
+        self._en, self._answer = reader(getattr(dut, f"{port}__en")), getattr(dut, f"{port}__count")
+        self.hub.driven.add(f"{port}__count")
+        self.hub.agents.append(self)
+
+    def step(self) -> None:
+        """See `Agent`."""
+        if self._en():
+            self._answer.value = self.count(*(ask() for ask in self._asks))
+
+    def reset(self) -> None:
+        """See `Agent`."""
 
 
 class UnitDriver:

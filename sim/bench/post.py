@@ -9,7 +9,7 @@ from amaranth.utils import ceil_log2
 
 from celosia.hw.isa import Opcode
 from celosia.sim.bench import harness
-from celosia.sim.bench.ports import ReadPortModel, UnitDriver, WritePortModel, instruction
+from celosia.sim.bench.ports import KeptModel, ReadPortModel, UnitDriver, WritePortModel, instruction
 from celosia.sim.bench.post_model import Step
 from celosia.sim.bench.post_programs import Programs
 
@@ -46,7 +46,12 @@ class Bench:
             address_bits=ceil_log2(config.acc_rows),
             stall=stall,
         )
+        if config.hdp is not None:
+            self.kept = KeptModel(dut, "kept", self._kept)
         self.done = 0
+
+    def _kept(self, number: int, headed: int, slot: int) -> int:
+        return self.programs.model.count({"list": number, "headed": headed, "slot": slot})
 
     def prepare(self) -> None:
         """Give the hardware what the program's steps read."""

@@ -39,6 +39,26 @@ def _cases(bench: Bench) -> list[tuple[Opcode, dict[str, Any], Trap, int | None]
         (Opcode.NORM, small | {"out8": 1, "out8_address": words}, scratchpad, words),
         (Opcode.NORM, small | {"out8": 1, "out16": 1, "out16_address": words - 2}, scratchpad, words),
         (Opcode.TABLE, {"parameters": words - 1}, scratchpad, words),
+        *([] if config.hdp is None else _gathers(bench, small)),
+    ]
+
+
+def _gathers(bench: Bench, small: dict[str, Any]) -> list[tuple[Opcode, dict[str, Any], Trap, int | None]]:
+    """Of EXPs that gather: what there is no key for is not looked at, but the statistics."""
+    config = bench.config
+    assert config.hdp is not None
+    words, rows, stats = config.scratchpad_words, config.acc_rows, config.accumulator.stat_rows
+    none, one = small | {"gather": 1, "list": 0}, small | {"gather": 1, "list": 1, "groups": 99}
+    kept = bench.programs.model.kept
+    assert (kept[0], kept[1]) == (0, 1)
+    far = {"out_address": words, "acc_address": rows, "m": 1, "stat_row": stats}
+    return [
+        (Opcode.EXP, one | {"causal": 1}, Trap.ILLEGAL_INSTRUCTION, None),
+        (Opcode.EXP, one | {"list": config.hdp.lists}, Trap.ILLEGAL_INSTRUCTION, None),
+        (Opcode.EXP, none | {"groups": 0}, Trap.ILLEGAL_INSTRUCTION, None),
+        (Opcode.EXP, one | {"out_address": words - 1}, Trap.SCRATCHPAD_RANGE, words),
+        (Opcode.EXP, one | {"acc_address": rows - 1}, Trap.ACCUMULATOR_RANGE, rows),
+        (Opcode.EXP, none | far, Trap.ACCUMULATOR_RANGE, stats),
     ]
 
 

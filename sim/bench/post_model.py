@@ -26,7 +26,8 @@ class PostModel:
     """Memories and statistics of POST. `scratchpad`: uint8 [words, rows]; `acc`: int32 [rows, columns]; `maxima`:
     int32.
 
-    `factors`, `means`: of the rows computed so far, None for the others.
+    `factors`, `means`: of the rows computed so far, None for the others. `kept`: keys of each list; `pruned`: slots of
+    heads that are.
     """
 
     config: Config
@@ -36,6 +37,8 @@ class PostModel:
     factors: dict[int, tuple[int, int]] = field(default_factory=dict)
     means: dict[int, int] = field(default_factory=dict)
     sums: dict[int, tuple[int, int]] = field(default_factory=dict)
+    kept: dict[int, int] = field(default_factory=dict)
+    pruned: set[int] = field(default_factory=set)
     table: np.ndarray | None = None
 
     def run(self, step: Step) -> None:
@@ -109,7 +112,14 @@ class PostModel:
             out = golden.relu(out) if activation == isa.Activation.RELU else out
         self.scratchpad[self.byte_index(f["out_address"], f["out_stride"], *out.shape)] = out & 255
 
+    def count(self, f: dict[str, Any]) -> int:
+        """Keys that an EXP gathers."""
+        return 0 if f["headed"] and f["slot"] in self.pruned else self.kept[f["list"]]
+
     def _exp(self, **f: Any) -> None:
+        if f.get("gather"):
+            rows, count = self.config.array.rows, self.count(f)
+            f |= {"groups": min(f["groups"], -(-count // rows) * rows // self.config.post.lanes), "length": count}
         acc = self.acc[self.acc_index(f)].astype(np.int64)
         rows = f["stat_row"] + np.arange(f["m"])
         mask = golden.valid_columns(*acc.shape, f["length"], f["diagonal"] if f.get("causal") else None)

@@ -37,6 +37,11 @@ class Programs:
             self.np.integers(-(1 << 31), 1 << 31, shape).astype(np.int32),
             np.zeros(config.accumulator.stat_rows, np.int32),
         )
+        if config.hdp is not None:
+            # Lists of no keys, of one, of some and of all; and heads of either kind.
+            sizes = [0, 1, config.hdp.keys, *(self.rng.randint(1, 48) for _ in range(config.hdp.lists))]
+            self.model.kept |= dict(enumerate(sizes[: config.hdp.lists]))
+            self.model.pruned |= set(range(0, isa.HEAD_SLOTS, 3))
         # Scores and products are seldom near the limits: half of the rows are small.
         small = self.np.random(config.acc_rows) < 0.5
         self.model.acc[small] >>= 16
@@ -127,6 +132,7 @@ class Programs:
             channels = self.model.channels(f["groups"])
             f["causal"] = self.rng.randint(0, 1)
             f["length"] = self.rng.choice([channels, self.rng.randint(0, channels), 65535])
+            f |= self._gather()
             f |= {"diagonal": self.rng.randint(-f["m"], channels), "mult": mult, "shift": shift}
             f |= {"mant": mant, "mant_shift": mant_shift, "first": int(part == 0), "last": int(part == parts - 1)}
             f["out_address"], f["out_stride"] = self.output(f)
@@ -134,9 +140,17 @@ class Programs:
         self.model.maxima[rows] = np.max([self._maxima(f) for f in fields], axis=0)
         return [self._step(isa.Opcode.EXP, f) for f in fields]
 
+    def _gather(self) -> dict[str, Any]:
+        """Fields of an EXP that gathers."""
+        if self.config.hdp is None or self.rng.random() < 0.3:
+            return {}
+        number, slot = self.rng.randrange(self.config.hdp.lists), self.rng.randrange(isa.HEAD_SLOTS)
+        return {"gather": 1, "list": number, "slot": slot, "headed": self.rng.getrandbits(1), "causal": 0}
+
     def _maxima(self, f: dict[str, Any]) -> np.ndarray:
+        length = self.model.count(f) if f.get("gather") else f["length"]
         acc = self.model.acc[self.model.acc_index(f)]
-        mask = golden.valid_columns(*acc.shape, f["length"], f["diagonal"] if f["causal"] else None)
+        mask = golden.valid_columns(*acc.shape, length, f["diagonal"] if f["causal"] else None)
         return golden.row_max(acc, mask)
 
     def residual(self, *, parts: int = 1, **size: Any) -> list[Step]:

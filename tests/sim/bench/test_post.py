@@ -2,13 +2,18 @@
 
 import pytest
 
-from celosia.hw.config import AccumulatorConfig, ArrayConfig, Config, PostConfig, ScratchpadConfig
+from celosia.hw.config import AccumulatorConfig, ArrayConfig, Config, PostConfig, ScratchpadConfig, override
 from celosia.hw.post.unit import Post
 from celosia.hw.presets import PRESETS
 from celosia.sim.bench.harness import run_bench
 
 CONFIGS = {
     "tiny": PRESETS["tiny"],
+    "tiny-hdp": override(PRESETS["tiny"], ["hdp.lists=8", "hdp.keys=64", "hdp.head_width=16"]),
+    # Fewer lanes than rows, fewer lists than are asked for at once.
+    "narrow-hdp": override(
+        PRESETS["tiny"], ["array.rows=8", "array.columns=4", "post.lanes=2", "hdp.lists=4", "hdp.keys=32"]
+    ),
     # Lanes fewer than rows, rows fewer than columns, sizes that are no powers of two, a table wider than a byte.
     "wide": Config(
         array=ArrayConfig(rows=8, columns=16),
