@@ -104,7 +104,7 @@ class Bench:
         config = self.config
         stat_rows = config.accumulator.stat_rows
         base = {"k_tiles": 1, "n_tiles": 1, "accumulate": 0, "maxima": 1, "maxima_init": 1}
-        for start in range(0, config.acc_rows - stat_rows + 1, stat_rows):
+        for start in (*range(0, config.acc_rows - stat_rows, stat_rows), config.acc_rows - stat_rows):
             fields = random_matmul(self.rng, config, **base, m=stat_rows, stat_row=0, acc_address=start)
             self.issue((Opcode.MATMUL, fields))
         await self.finished()

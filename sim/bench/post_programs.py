@@ -16,7 +16,8 @@ class Programs:
     """Makes steps that are legal for the model's state, and runs each on the model as it is made.
 
     Parameters go to one half of the scratchpad, results to the other. `begin` forgets what was prepared, for the next
-    program. `place`: fields that the next steps are given. `gelu`: constants of I-BERT's GELU to choose from.
+    program. `place`: fields that the next steps are given. `gelu`: constants of I-BERT's GELU to choose from. `gather`:
+    fields by which every EXP gathers, none if it is empty.
     """
 
     def __init__(self, config: Config, seed: int) -> None:
@@ -24,6 +25,7 @@ class Programs:
         self.rng = random.Random(seed)
         self.np = np.random.default_rng(seed)
         self.place: dict[str, int] = {}
+        self.gather: dict[str, int] | None = {} if config.hdp is None else None
         self.gelu = []
         for s_in in (0.002, 0.05):
             s_out, zero = self.rng.uniform(0.5, 2) * s_in, self.rng.randint(-128, 127)
@@ -142,7 +144,10 @@ class Programs:
 
     def _gather(self) -> dict[str, Any]:
         """Fields of an EXP that gathers."""
-        if self.config.hdp is None or self.rng.random() < 0.3:
+        if self.gather is not None:
+            return self.gather
+        assert self.config.hdp is not None
+        if self.rng.random() < 0.3:
             return {}
         number, slot = self.rng.randrange(self.config.hdp.lists), self.rng.randrange(isa.HEAD_SLOTS)
         return {"gather": 1, "list": number, "slot": slot, "headed": self.rng.getrandbits(1), "causal": 0}

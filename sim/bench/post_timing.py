@@ -19,6 +19,7 @@ DRAIN = 16
 async def _bench(dut) -> tuple[Bench, Geometry]:
     bench = Bench(dut, 0.0, 2)
     await harness.start(dut)
+    bench.programs.gather = {}
     # The constants of a polynomial activation change only while the lanes are empty: one set, there from the beginning.
     bench.programs.gelu = bench.programs.gelu[:1]
     activation = bench.config.post.gelu == "table"
@@ -44,6 +45,32 @@ async def exp_takes_a_cycle_a_beat(dut) -> None:
     for m in (ROWS, 5, 3):
         cycles, _ = await bench.timed(*bench.programs.exp(m=m, groups=GROUPS))
         assert cycles == m * GROUPS, m
+
+
+@cocotb.test()
+async def exp_of_kept_keys_takes_a_cycle_a_beat_of_them(dut) -> None:
+    """Beats of whole words of the keys that there are; without a key none is written."""
+    bench, g = await _bench(dut)
+    if bench.config.hdp is None:
+        return
+    kept, pruned = bench.programs.model.kept, min(bench.programs.model.pruned)
+    for number, keys in kept.items():
+        words = -(-keys // bench.config.array.rows)
+        if words * g.word_groups > GROUPS:
+            kept[number] = keys = GROUPS // g.word_groups * bench.config.array.rows
+            words = -(-keys // bench.config.array.rows)
+        bench.programs.gather = {"gather": 1, "list": number, "slot": pruned + 1, "headed": 1, "causal": 0}
+        steps = bench.programs.exp(m=ROWS, groups=GROUPS)
+        if keys == 0:
+            await bench.run(steps)
+            assert not bench.write.times
+            continue
+        cycles, _ = await bench.timed(*steps)
+        assert cycles == ROWS * words * g.word_groups, f"{keys} keys"
+    bench.programs.gather |= {"slot": pruned}
+    before = len(bench.write.times)
+    await bench.run(bench.programs.exp(m=ROWS, groups=GROUPS))
+    assert len(bench.write.times) == before
 
 
 @cocotb.test()
