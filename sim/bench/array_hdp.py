@@ -9,11 +9,8 @@ from amaranth.utils import ceil_log2
 
 from celosia.hw import isa
 from celosia.hw.array.pe import sum_bits
-from celosia.hw.array.systolic import latency
 from celosia.hw.array.unit import Array
 from celosia.hw.config import Config
-from celosia.hw.hdp.config import engine_config
-from celosia.hw.hdp.engine import engine_latency
 from celosia.hw.hdp.widths import RHO_ONE
 from celosia.hw.interfaces import (
     KeptSignature,
@@ -119,6 +116,12 @@ class Bench:
         self.rows += rows
         return rows
 
+    def forget(self) -> None:
+        """Statuses count from here on."""
+        self.rows = 0
+        for status in self.unit.statuses:
+            self.unit.statuses[status] = 0
+
     async def finished(self) -> None:
         """Wait for all instructions; their ends are told in order, and nothing is left."""
         assert await self.unit.finished(len(self.masks), timeout=20_000) == self.masks
@@ -221,21 +224,7 @@ async def lists_of_all_sizes(dut) -> None:
         await bench.compare()
 
 
-def _reset_statuses(bench: Bench) -> None:
-    bench.rows = 0
-    for status in bench.unit.statuses:
-        bench.unit.statuses[status] = 0
-
-
-async def _timed(bench: Bench, *steps: Step) -> tuple[int, int]:
-    """Cycles from the first instruction's start to the last one's end, and rows launched."""
-    _reset_statuses(bench)
-    issued, rows = len(bench.unit.issued), bench.issue(*steps)
-    await bench.finished()
-    return bench.unit.done[-1][0] - bench.unit.issued[issued], rows
-
-
-def _decide(config: Config, place: int, **fixed: int) -> Step:
+def full_decide(config: Config, place: int, **fixed: int) -> Step:
     """A DECIDE of whole blocks of the longest row, with operands that do not meet in banks that matter."""
     hdp, rows, columns = config.hdp, config.array.rows, config.array.columns
     assert hdp is not None
@@ -263,92 +252,11 @@ def _decide(config: Config, place: int, **fixed: int) -> Step:
     return Opcode.DECIDE, fields | fixed
 
 
-@cocotb.test()
-async def decide_takes_no_longer_than_its_products(dut) -> None:
-    """DECIDE after DECIDE: n_tiles * k_tiles * max(m, columns) cycles each, whatever is kept; what follows runs on."""
-    bench = Bench(dut)
-    await bench.start()
-    await bench.clear()
-    await bench.finished()
-    config, hdp = bench.config, bench.config.hdp
-    assert hdp is not None
-    rows, columns = config.array.rows, config.array.columns
-    fill = 2 * columns + latency(config) + engine_latency(engine_config(config)) + 40
-    for rho in (-RHO_ONE, RHO_ONE, 128):
-        for length in (hdp.keys, columns, 3 * columns // 2):
-            tiles = -(-length // columns)
-            for k_tiles in (1, hdp.head_width // rows):
-                size = {"rho": rho, "length": length, "n_tiles": tiles, "k_tiles": k_tiles}
-                steps = [_decide(config, index % hdp.lists, **size) for index in range(12)]
-                cycles, launched = await _timed(bench, *steps)
-                products = 12 * tiles * k_tiles * max(rows, columns)
-                dut._log.info(f"12 DECIDE {size}: {cycles} cycles, {products} of products, {launched} rows")
-                # The last list is written a key a cycle when the array is done.
-                assert cycles <= products + fill + length, f"{cycles} cycles for {products}"
-                stalls = bench.unit.statuses[Status.STALL_IN] + bench.unit.statuses[Status.STALL_OUT]
-                assert stalls <= columns + 20 + 12 * tiles * k_tiles * (max(rows, columns) - rows), f"{stalls} stalls"
-    await bench.compare()
-
-
-@cocotb.test()
-async def a_matmul_does_not_wait_for_a_decision(dut) -> None:
-    """A MATMUL behind a DECIDE streams on; a gather of another list too."""
-    bench = Bench(dut)
-    await bench.start()
-    config, hdp = bench.config, bench.config.hdp
-    assert hdp is not None
-    rows, columns = config.array.rows, config.array.columns
-    largest = max(rows, columns)
-    bench.issue(_decide(config, 0, rho=-RHO_ONE))
-    await bench.finished()
-    base = {"accumulate": 0, "maxima": 0, "m": largest, "acc_address": 64, "acc_stride": 0, "length": 0}
-    base |= {"a_address": 0, "a_stride": largest, "b_address": 0, "b_stride": hdp.keys}
-    plain = random_matmul(bench.rng, config, **base, k_tiles=2, n_tiles=2, transposed=1)
-    scores = plain | {"gather": 1, "list": 0, "causal": 0, "headed": 0, "n_tiles": hdp.keys // columns}
-    steps = [(Opcode.MATMUL, plain), _decide(config, 1, m=rows), (Opcode.MATMUL, plain), (Opcode.MATMUL, scores)]
-    steps.insert(3, _decide(config, 2))
-    cycles, _ = await _timed(bench, *steps)
-    products = (2 * 4 + 2 * hdp.keys // columns * (hdp.head_width // rows) + 2 * hdp.keys // columns) * largest
-    assert cycles <= products + columns + latency(config) + 48, f"{cycles} cycles for {products}"
-
-
-@cocotb.test()
-async def gather_takes_the_time_of_its_tiles(dut) -> None:
-    """ceil(count / columns) * k_tiles * max(m, columns) cycles for scores; for context, whole k tiles; none between."""
-    bench = Bench(dut)
-    await bench.start()
-    config, hdp = bench.config, bench.config.hdp
-    assert hdp is not None
-    rows, columns = config.array.rows, config.array.columns
-    lengths = [1, columns, columns + 1, hdp.keys // 2 + 1, hdp.keys]
-    for index, length in enumerate(lengths):
-        tiles = -(-length // columns)
-        bench.issue(_decide(config, index % hdp.lists, rho=-RHO_ONE, length=length, n_tiles=tiles))
-        await bench.finished()
-        for transposed in (1, 0):
-            words = columns if transposed else rows * max(1, columns // rows)
-            m, step = max(rows, words), columns if transposed else rows
-            size = {"m": m, "gather": 1, "list": index % hdp.lists, "transposed": transposed, "causal": 0, "headed": 0}
-            size |= {"k_tiles": 2, "n_tiles": hdp.keys // columns} if transposed else {}
-            size |= {} if transposed else {"k_tiles": hdp.keys // rows, "n_tiles": 2}
-            place = {"a_address": 0, "a_stride": 1, "b_address": 0, "b_stride": hdp.keys, "acc_stride": 0}
-            fields = random_matmul(bench.rng, config, **size, **place, accumulate=0, maxima=0, acc_address=0)
-            asked = len(bench.b.addresses)
-            cycles, launched = await _timed(bench, *[(Opcode.MATMUL, fields)] * 6)
-            products = 6 * -(-length // step) * 2 * m
-            dut._log.info(f"6 gathers of {length}, transposed {transposed}: {cycles} cycles, {products} of products")
-            assert launched == products
-            assert cycles <= products + words + latency(config) + 40, f"{cycles} cycles for {products}"
-            # Keys that are not there are not fetched.
-            each = 2 * length if transposed else 2 * length * max(1, columns // rows)
-            assert len(bench.b.addresses) - asked == 6 * each
-
-
 def _illegal(config: Config) -> list[tuple[Opcode, Fields, tuple[Trap, int]]]:
     hdp, rows, columns = config.hdp, config.array.rows, config.array.columns
     assert hdp is not None
     words, acc_rows = config.scratchpad_words, config.acc_rows
-    decide = _decide(config, 0, length=columns, n_tiles=1, k_tiles=1)[1]
+    decide = full_decide(config, 0, length=columns, n_tiles=1, k_tiles=1)[1]
     gather = {"m": 1, "n_tiles": 1, "k_tiles": 1, "gather": 1, "list": 3, "transposed": 1}
     bad = (Trap.ILLEGAL_INSTRUCTION, 0)
     scratchpad, accumulator = Trap.SCRATCHPAD_RANGE, Trap.ACCUMULATOR_RANGE
@@ -397,7 +305,7 @@ async def faults(dut) -> None:
     for opcode, fields, want in _illegal(config):
         bench.masks.clear()
         done = len(bench.unit.done)
-        bench.issue(_decide(config, 3, **{name: value for name, value in good.items() if name != "list"}))
+        bench.issue(full_decide(config, 3, **{name: value for name, value in good.items() if name != "list"}))
         assert list(bench.model.lists[3]) == [hdp.keys - 1]
         bench.unit.issue(instruction(opcode, **fields))
         assert await bench.unit.fault() == want, f"{opcode} {fields}"
@@ -422,7 +330,7 @@ async def works_after_a_reset_at_any_moment(dut) -> None:
         bench.model = HdpModel(bench.config, bench.memory)
         before = len(bench.unit.done)
         bench.masks = [mask for _, mask in bench.unit.done]
-        _reset_statuses(bench)
+        bench.forget()
         await bench.clear()
         bench.issue(*bench.head(2))
         bench.issue(*((Opcode.MATMUL, random_gather(bench.rng, bench.model)) for _ in range(3)))

@@ -26,7 +26,8 @@ CONFIGS = {
 }
 
 
+@pytest.mark.parametrize("module", ["array_hdp", "array_hdp_timing"])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_array_hdp(name: str) -> None:
+def test_array_hdp(name: str, module: str) -> None:
     config = CONFIGS[name]
-    run_bench(HdpSystem(config), "celosia.sim.bench.array_hdp", name=f"hdp-{name}", parameters={"config": config})
+    run_bench(HdpSystem(config), f"celosia.sim.bench.{module}", name=f"{module}-{name}", parameters={"config": config})

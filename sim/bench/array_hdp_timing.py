@@ -1,0 +1,101 @@
+"""How many cycles DECIDE, and matmuls of kept keys, take."""
+
+import cocotb
+
+from celosia.hw.array.systolic import latency
+from celosia.hw.hdp.config import engine_config
+from celosia.hw.hdp.engine import engine_latency
+from celosia.hw.hdp.widths import RHO_ONE
+from celosia.hw.interfaces import Status
+from celosia.hw.isa import Opcode
+from celosia.sim.bench.array_hdp import Bench, Step, full_decide
+from celosia.sim.bench.array_model import random_matmul
+
+
+async def _timed(bench: Bench, *steps: Step) -> tuple[int, int]:
+    """Cycles from the first instruction's start to the last one's end, and rows launched."""
+    bench.forget()
+    issued, rows = len(bench.unit.issued), bench.issue(*steps)
+    await bench.finished()
+    return bench.unit.done[-1][0] - bench.unit.issued[issued], rows
+
+
+@cocotb.test()
+async def decide_takes_no_longer_than_its_products(dut) -> None:
+    """DECIDE after DECIDE: n_tiles * k_tiles * max(m, columns) cycles each, whatever is kept; what follows runs on."""
+    bench = Bench(dut)
+    await bench.start()
+    await bench.clear()
+    await bench.finished()
+    config, hdp = bench.config, bench.config.hdp
+    assert hdp is not None
+    rows, columns = config.array.rows, config.array.columns
+    fill = 2 * columns + latency(config) + engine_latency(engine_config(config)) + 40
+    for rho in (-RHO_ONE, RHO_ONE, 128):
+        for length in (hdp.keys, columns, 3 * columns // 2):
+            tiles = -(-length // columns)
+            for k_tiles in (1, hdp.head_width // rows):
+                size = {"rho": rho, "length": length, "n_tiles": tiles, "k_tiles": k_tiles}
+                steps = [full_decide(config, index % hdp.lists, **size) for index in range(12)]
+                cycles, launched = await _timed(bench, *steps)
+                products = 12 * tiles * k_tiles * max(rows, columns)
+                dut._log.info(f"12 DECIDE {size}: {cycles} cycles, {products} of products, {launched} rows")
+                # The last list is written a key a cycle when the array is done.
+                assert cycles <= products + fill + length, f"{cycles} cycles for {products}"
+                stalls = bench.unit.statuses[Status.STALL_IN] + bench.unit.statuses[Status.STALL_OUT]
+                assert stalls <= columns + 20 + 12 * tiles * k_tiles * (max(rows, columns) - rows), f"{stalls} stalls"
+    await bench.compare()
+
+
+@cocotb.test()
+async def a_matmul_does_not_wait_for_a_decision(dut) -> None:
+    """A MATMUL behind a DECIDE streams on; a gather of another list too."""
+    bench = Bench(dut)
+    await bench.start()
+    config, hdp = bench.config, bench.config.hdp
+    assert hdp is not None
+    rows, columns = config.array.rows, config.array.columns
+    largest = max(rows, columns)
+    bench.issue(full_decide(config, 0, rho=-RHO_ONE))
+    await bench.finished()
+    base = {"accumulate": 0, "maxima": 0, "m": largest, "acc_address": 64, "acc_stride": 0, "length": 0}
+    base |= {"a_address": 0, "a_stride": largest, "b_address": 0, "b_stride": hdp.keys}
+    plain = random_matmul(bench.rng, config, **base, k_tiles=2, n_tiles=2, transposed=1)
+    scores = plain | {"gather": 1, "list": 0, "causal": 0, "headed": 0, "n_tiles": hdp.keys // columns}
+    steps = [(Opcode.MATMUL, plain), full_decide(config, 1, m=rows), (Opcode.MATMUL, plain), (Opcode.MATMUL, scores)]
+    steps.insert(3, full_decide(config, 2))
+    cycles, _ = await _timed(bench, *steps)
+    products = (2 * 4 + 2 * hdp.keys // columns * (hdp.head_width // rows) + 2 * hdp.keys // columns) * largest
+    assert cycles <= products + columns + latency(config) + 48, f"{cycles} cycles for {products}"
+
+
+@cocotb.test()
+async def gather_takes_the_time_of_its_tiles(dut) -> None:
+    """ceil(count / columns) * k_tiles * max(m, columns) cycles for scores; for context, whole k tiles; none between."""
+    bench = Bench(dut)
+    await bench.start()
+    config, hdp = bench.config, bench.config.hdp
+    assert hdp is not None
+    rows, columns = config.array.rows, config.array.columns
+    lengths = [1, columns, columns + 1, hdp.keys // 2 + 1, hdp.keys]
+    for index, length in enumerate(lengths):
+        tiles = -(-length // columns)
+        bench.issue(full_decide(config, index % hdp.lists, rho=-RHO_ONE, length=length, n_tiles=tiles))
+        await bench.finished()
+        for transposed in (1, 0):
+            words = columns if transposed else rows * max(1, columns // rows)
+            m, step = max(rows, words), columns if transposed else rows
+            size = {"m": m, "gather": 1, "list": index % hdp.lists, "transposed": transposed, "causal": 0, "headed": 0}
+            size |= {"k_tiles": 2, "n_tiles": hdp.keys // columns} if transposed else {}
+            size |= {} if transposed else {"k_tiles": hdp.keys // rows, "n_tiles": 2}
+            place = {"a_address": 0, "a_stride": 1, "b_address": 0, "b_stride": hdp.keys, "acc_stride": 0}
+            fields = random_matmul(bench.rng, config, **size, **place, accumulate=0, maxima=0, acc_address=0)
+            asked = len(bench.b.addresses)
+            cycles, launched = await _timed(bench, *[(Opcode.MATMUL, fields)] * 6)
+            products = 6 * -(-length // step) * 2 * m
+            dut._log.info(f"6 gathers of {length}, transposed {transposed}: {cycles} cycles, {products} of products")
+            assert launched == products
+            assert cycles <= products + words + latency(config) + 40, f"{cycles} cycles for {products}"
+            # Keys that are not there are not fetched.
+            each = 2 * length if transposed else 2 * length * max(1, columns // rows)
+            assert len(bench.b.addresses) - asked == 6 * each
