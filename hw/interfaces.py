@@ -115,7 +115,7 @@ class KeptSignature(wiring.Signature):
     """How many keys a list keeps (`isa.Decide`), seen from who asks.
 
     `count`, a cycle after `en` and until the next one: keys of list `list`, or 0 if `headed` and head slot `slot` says
-    pruned. A list that is being written must not be asked for.
+    pruned. Of a list or slot that is not written yet, or is in that cycle, any number.
     """
 
     def __init__(self, config: Config) -> None:

@@ -40,8 +40,8 @@ class KeptKeys(wiring.Component):
     """`hdp.lists` lists of up to `hdp.keys` keys, the number of each, and the slots of heads.
 
     Ports: `entries`, `verdicts`: written in the cycle in which they come, seen from the next one on. `keys`: reads
-    entries. `kept0`, `kept1`: read numbers; copies, so that nobody waits. A list is not read in the cycle in which it
-    is written. Slots are 0 (pruned) after a reset, lists undefined.
+    entries. `kept0`, `kept1`: read numbers; copies, so that nobody waits. Slots are 0 (pruned) after a reset, lists
+    undefined.
     """
 
     READERS = 2

@@ -39,12 +39,12 @@ class Work(data.StructLayout):
 
 
 class _Step(enum.Enum, shape=2):
-    """Where the resolver is with an instruction: whether something is pending is looked up, known; its count is read;
-    it goes."""
+    """Where the resolver is with an instruction: count, and whether it is pending, are looked up; known; the count is
+    used; it goes."""
 
     LOOK = 0
     KNOW = 1
-    READ = 2
+    USE = 2
     GO = 3
 
 
@@ -78,6 +78,7 @@ class Resolver(wiring.Component):
         self.work = Signal(Work(config), reset_less=True)
         self.step = Signal(_Step)
         self.nothing = Signal(reset_less=True)
+        self.count = Signal.like(self.kept.count, reset_less=True)
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -98,6 +99,7 @@ class Resolver(wiring.Component):
             self.begins.p.mask.eq(rows.mask),
             self.decides.valid.eq(go & rows.decide),
             self.decides.p.eq(work.record),
+            self.kept.en.eq(1),
             self.kept.list.eq(weights.list),
             self.kept.headed.eq(work.headed),
             self.kept.slot.eq(work.record.slot),
@@ -115,7 +117,8 @@ class Resolver(wiring.Component):
 
     def _steps(self, m: Module) -> None:
         same = Signal(reset_less=True)
-        m.d.sync += same.eq(self.work.rule.as_value() == self.rule.as_value())
+        # A count is asked for again and again; when nothing was pending in that cycle, it is the right one.
+        m.d.sync += [same.eq(self.work.rule.as_value() == self.rule.as_value()), self.count.eq(self.kept.count)]
         with m.Switch(self.step):
             with m.Case(_Step.LOOK):
                 m.d.sync += self.step.eq(_Step.KNOW)
@@ -123,15 +126,14 @@ class Resolver(wiring.Component):
                 with m.If(self.work.rows.decide), m.If(same | self.idle):
                     m.d.sync += [self.rule.eq(self.work.rule), self.step.eq(_Step.GO)]
                 with m.Elif(~self.pending):
-                    m.d.comb += self.kept.en.eq(1)
-                    m.d.sync += self.step.eq(_Step.READ)
-            with m.Case(_Step.READ):
+                    m.d.sync += self.step.eq(_Step.USE)
+            with m.Case(_Step.USE):
                 self._resolve(m)
                 m.d.sync += self.step.eq(_Step.GO)
 
     def _resolve(self, m: Module) -> None:
         """The count in place of the length, and of the number of tiles."""
-        rows, weights, count = self.work.rows, self.work.weights, self.kept.count
+        rows, weights, count = self.work.rows, self.work.weights, self.count
         m.d.sync += [self.nothing.eq(count == 0), weights.count.eq(count), rows.length.eq(count)]
         for name, step in (("n_tiles", self.config.array.columns), ("k_tiles", self.config.array.rows)):
             tiles, bits = Signal(len(count) + 1, name=name), ceil_log2(step)

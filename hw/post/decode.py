@@ -1,6 +1,6 @@
 """From an instruction to what the parts of POST need of it."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -19,7 +19,7 @@ class Decoder(wiring.Component):
     nothing more. `fault`: ILLEGAL_INSTRUCTION, held: an opcode of another unit, no rows or groups, a row longer
     than `post.max_channels`, NORM without output, an unknown activation; an EXP that gathers and is causal, or whose
     list does not exist.
-    With HDP, `kept`: counts of kept keys. An EXP that gathers takes two cycles more.
+    With HDP, `kept`: counts of kept keys. An EXP that gathers takes three cycles more.
     """
 
     def __init__(self, config: Config) -> None:
@@ -91,25 +91,23 @@ class Decoder(wiring.Component):
     def _count(self, m: Module):
         """Ask for the count of keys, and for what groups they take; whether they are known."""
         kept, rows, lanes = self.kept, self.config.array.rows, self.config.post.lanes
-        asked, counted = Signal(), Signal()
+        # Asked, answered, and the answer used.
+        counted = Signal(3)
         self.keys, self.groups = Signal.like(kept.count, reset_less=True), Signal(12, reset_less=True)
         words = Signal(len(kept.count) + 1)
         groups = words << (rows // lanes).bit_length() - 1
         most = self.exp.post.groups
         m.d.comb += [
-            kept.en.eq(self.busy & ~asked),
+            kept.en.eq(self.busy & ~counted[0]),
             *(getattr(kept, name).eq(self.exp[name]) for name in ("list", "headed", "slot")),
-            words.eq((kept.count + (rows - 1)) >> (rows - 1).bit_length()),
+            words.eq((self.keys + (rows - 1)) >> (rows - 1).bit_length()),
         ]
         m.d.sync += [
-            asked.eq(self.busy),
-            counted.eq(asked),
+            counted.eq(Mux(self.busy, Cat(1, counted), 0)),
             self.keys.eq(kept.count),
-            self.groups.eq(Mux(kept.count == 0, 1, Mux(groups < most, groups, most))),
+            self.groups.eq(Mux(self.keys == 0, 1, Mux(groups < most, groups, most))),
         ]
-        with m.If(~self.busy):
-            m.d.sync += [asked.eq(0), counted.eq(0)]
-        return counted | ~self._gathers()
+        return counted[-1] | ~self._gathers()
 
     def _gather(self, m: Module) -> None:
         """The count in place of the length; without keys, a group of rows that is neither read nor written."""
