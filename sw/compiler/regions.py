@@ -1,7 +1,7 @@
 """What an instruction touches on chip and in memory, derived from its fields alone."""
 
 from celosia.hw.config import Config
-from celosia.hw.isa import Activation, Opcode
+from celosia.hw.isa import HEAD_SLOTS, Activation, Opcode
 from celosia.sw.compiler.codec import Instruction
 from celosia.sw.compiler.program import SCRATCH
 from celosia.sw.compiler.sync import Region, Space
@@ -18,13 +18,16 @@ def space_sizes(config: Config, scratch_bytes: int) -> dict[Space, int]:
         Space.STATISTICS: config.accumulator.stat_rows,
         Space.MEMORY: scratch_bytes // config.beat_bytes,
         Space.TABLE: 1,
+        Space.LISTS: config.hdp.lists if config.hdp else 0,
+        Space.HEADS: HEAD_SLOTS if config.hdp else 0,
     }
 
 
 def regions(instruction: Instruction, config: Config) -> Regions:
     """Everything that `instruction` reads and writes, in whole words and rows.
 
-    Of memory only the scratch window: what is stored elsewhere is not loaded again.
+    Of memory only the scratch window: what is stored elsewhere is not loaded again. Of a gather instruction what it
+    would read and write with the longest list.
     """
     return _REGIONS[instruction.opcode](instruction, config)
 
@@ -73,16 +76,32 @@ def _store(one: Instruction, config: Config) -> Regions:
 
 
 def _matmul(one: Instruction, config: Config) -> Regions:
-    rows, n = config.array.rows, one.n_tiles * config.array.columns
+    n = one.n_tiles * config.array.columns
     a = Region(Space.SCRATCHPAD, one.a_address, one.m, one.a_stride, one.k_tiles)
-    if one.transposed:
-        b = Region(Space.SCRATCHPAD, one.b_address, n, one.b_stride, one.k_tiles)
-    else:
-        b = Region(Space.SCRATCHPAD, one.b_address, one.k_tiles * rows, one.b_stride, _blocks(n, config))
+    keys = n if one.transposed else one.k_tiles * config.array.rows
+    if one.gather and config.hdp:
+        keys = config.hdp.keys
+    b = Region(
+        Space.SCRATCHPAD, one.b_address, keys, one.b_stride, one.k_tiles if one.transposed else _blocks(n, config)
+    )
     target = Region(Space.ACCUMULATOR, one.acc_address, one.m, one.acc_stride, one.n_tiles)
     maxima = [_stats(one)] if one.maxima else []
     before = [target] if one.accumulate else []
-    return [a, b, *before, *([] if one.maxima_init else maxima)], [target, *maxima]
+    return [a, b, *before, *([] if one.maxima_init else maxima), *_kept(one, config)], [target, *maxima]
+
+
+def _kept(one: Instruction, config: Config) -> list[Region]:
+    """What tells a gather instruction its keys."""
+    if not one.gather or config.hdp is None:
+        return []
+    return [Region(Space.LISTS, one.list, 1), *([Region(Space.HEADS, one.slot, 1)] if one.headed else [])]
+
+
+def _decide(one: Instruction, config: Config) -> Regions:
+    a = Region(Space.SCRATCHPAD, one.a_address, one.m, one.a_stride, one.k_tiles)
+    b = Region(Space.SCRATCHPAD, one.b_address, one.n_tiles * config.array.columns, one.b_stride, one.k_tiles)
+    head = [Region(Space.HEADS, one.slot, 1)] if one.end_head else []
+    return [a, b], [Region(Space.ACCUMULATOR, one.acc_address, one.m), Region(Space.LISTS, one.list, 1), *head]
 
 
 def _requant(one: Instruction, config: Config) -> Regions:
@@ -93,7 +112,7 @@ def _requant(one: Instruction, config: Config) -> Regions:
 
 def _exp(one: Instruction, config: Config) -> Regions:
     weights = _tensor(one, config, one.out_address, one.out_stride)
-    return [_acc(one, config), _stats(one)], [weights, _stats(one)]
+    return [_acc(one, config), _stats(one), *_kept(one, config)], [weights, _stats(one)]
 
 
 def _residual(one: Instruction, config: Config) -> Regions:
@@ -119,6 +138,7 @@ _REGIONS = {
     Opcode.LOAD: _load,
     Opcode.STORE: _store,
     Opcode.MATMUL: _matmul,
+    Opcode.DECIDE: _decide,
     Opcode.REQUANT: _requant,
     Opcode.EXP: _exp,
     Opcode.RESIDUAL: _residual,

@@ -19,7 +19,8 @@ UNIT_OF = {opcode: opcode.unit for opcode in Opcode if opcode.unit is not None}
 class Space(IntEnum):
     """Address spaces in which instructions meet.
 
-    MEMORY counts in units of `Config.beat_bytes` of the scratch window.
+    MEMORY counts in units of `Config.beat_bytes` of the scratch window. LISTS: of kept keys; HEADS: slots that say
+    whether a head is kept.
     """
 
     SCRATCHPAD = 0
@@ -27,6 +28,8 @@ class Space(IntEnum):
     STATISTICS = 2
     MEMORY = 3
     TABLE = 4
+    LISTS = 5
+    HEADS = 6
 
 
 @dataclass(slots=True)  # not frozen: there are hundreds of thousands of them

@@ -9,11 +9,12 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from celosia.hw.config import Config
+from celosia.hw.config import Config, HdpConfig
 from celosia.hw.isa import Activation, Opcode, Trap, Unit
 from celosia.sw.compiler.codec import Instruction
 from celosia.sw.compiler.regions import regions
 from celosia.sw.compiler.sync import Space
+from celosia.sw.golden.rounding import IntArray
 
 Windows = list[tuple[int, int]]
 """(base, size) in bytes."""
@@ -30,16 +31,24 @@ class TrapError(Exception):
         super().__init__(f"{code.name} at {address:#x}")
 
 
-def check(one: Instruction, config: Config, windows: Windows) -> None:
-    """Errors: TrapError when the instruction would stop the accelerator."""
+def check_fields(one: Instruction, config: Config) -> None:
+    """Errors: TrapError when a field of an ARRAY or POST instruction has a value that it must not have."""
+    if one.unit in (Unit.ARRAY, Unit.POST) and _illegal(one, config):
+        raise TrapError(Trap.ILLEGAL_INSTRUCTION)
+
+
+def check(one: Instruction, config: Config, windows: Windows, keys: IntArray | None = None) -> None:
+    """Whether all that an instruction touches exists; its fields are legal (`check_fields`).
+
+    `keys`: that a gather instruction works on; its sizes are those that they leave.
+    Errors: TrapError when the instruction would stop the accelerator.
+    """
     if one.unit in (Unit.LOAD, Unit.STORE):
         _transfer(one, config, windows)
         return
-    if _illegal(one, config):
-        raise TrapError(Trap.ILLEGAL_INSTRUCTION)
     if _plainly_within(one, config):
         return
-    for checks in _array(one, config) if one.unit is Unit.ARRAY else _post(one, config):
+    for checks in _array(one, config, keys) if one.unit is Unit.ARRAY else _post(one, config):
         _first_bad(checks)
 
 
@@ -67,14 +76,27 @@ def _transfer(one: Instruction, config: Config, windows: Windows) -> None:
 
 def _illegal(one: Instruction, config: Config) -> bool:
     """Whether a field of an ARRAY or POST instruction has a value that it must not have."""
-    if one.opcode is Opcode.MATMUL:
-        return not (one.m and one.n_tiles and one.k_tiles)
+    if one.opcode is Opcode.DECIDE:
+        return config.hdp is None or _illegal_decide(one, config, config.hdp)
     if one.opcode is Opcode.TABLE:
         return False
+    if config.hdp is not None and one.fields.get("gather", 0) and (one.causal or one.list >= config.hdp.lists):
+        return True
+    if one.opcode is Opcode.MATMUL:
+        return not (one.m and one.n_tiles and one.k_tiles)
     long = one.opcode in (Opcode.EXP, Opcode.RESIDUAL) and one.groups * config.post.lanes > config.post.max_channels
     silent = one.opcode is Opcode.NORM and not (one.out8 or one.out16)
     unknown = one.opcode is Opcode.REQUANT and one.activation not in {activation.value for activation in Activation}
     return not (one.m and one.groups) or long or silent or unknown
+
+
+def _illegal_decide(one: Instruction, config: Config, hdp: HdpConfig) -> bool:
+    rows, columns = config.array.rows, config.array.columns
+    if not 1 <= one.m <= rows or not one.k_tiles or one.k_tiles * rows > hdp.head_width:
+        return True
+    if not 1 <= one.length <= hdp.keys or one.n_tiles != -(-one.length // columns):
+        return True
+    return 1 << one.wide > hdp.widest or one.list >= hdp.lists
 
 
 def _plainly_within(one: Instruction, config: Config) -> bool:
@@ -86,7 +108,9 @@ def _plainly_within(one: Instruction, config: Config) -> bool:
         Space.TABLE: 1,
     }
     reads, writes = regions(one, config)
-    return all(r.start + (r.count - 1) * r.stride + r.length <= sizes[r.space] for r in (*reads, *writes))
+    return all(
+        r.start + (r.count - 1) * r.stride + r.length <= sizes[r.space] for r in (*reads, *writes) if r.space in sizes
+    )
 
 
 def _first_bad(checks: Iterable[_Check]) -> None:
@@ -98,35 +122,45 @@ def _first_bad(checks: Iterable[_Check]) -> None:
         raise TrapError(code, address)
 
 
-def _array(one: Instruction, config: Config) -> Iterable[list[_Check]]:
+def _array(one: Instruction, config: Config, keys: IntArray | None) -> Iterable[list[_Check]]:
     """Rows, then weights: n tiles, k tiles, then rows or words."""
-    rows, columns = config.array.rows, config.array.columns
+    # A DECIDE goes through the same rows again and again.
+    acc_stride, maxima = (0, 0) if one.opcode is Opcode.DECIDE else (one.acc_stride, one.maxima)
     n = np.arange(one.n_tiles)[:, None, None]
     k = np.arange(one.k_tiles)[None, :, None]
     m = np.arange(one.m)[None, None, :]
     shape = (one.n_tiles, one.k_tiles, one.m)
-    scratchpad = (config.scratchpad_words, Trap.SCRATCHPAD_RANGE)
     yield [
-        (np.broadcast_to(one.a_address + k * one.a_stride + m, shape), *scratchpad),
+        (np.broadcast_to(one.a_address + k * one.a_stride + m, shape), config.scratchpad_words, Trap.SCRATCHPAD_RANGE),
+        (np.broadcast_to(one.acc_address + n * acc_stride + m, shape), config.acc_rows, Trap.ACCUMULATOR_RANGE),
         (
-            np.broadcast_to(one.acc_address + n * one.acc_stride + m, shape),
-            config.acc_rows,
-            Trap.ACCUMULATOR_RANGE,
-        ),
-        (
-            np.broadcast_to((one.stat_row + m) * one.maxima, shape),
+            np.broadcast_to((one.fields.get("stat_row", 0) + m) * maxima, shape),
             config.accumulator.stat_rows,
             Trap.ACCUMULATOR_RANGE,
         ),
     ]
-    if one.transposed:
-        words = np.arange(columns)[None, None, :]
-        yield [(one.b_address + k * one.b_stride + n * columns + words, *scratchpad)]
-        return
+    yield [(_weights(one, config, keys), config.scratchpad_words, Trap.SCRATCHPAD_RANGE)]
+
+
+def _weights(one: Instruction, config: Config, keys: IntArray | None) -> _Addresses:
+    """Scratchpad addresses of the right operand, in the order in which they are asked for."""
+    rows, columns = config.array.rows, config.array.columns
+    n, k = np.arange(one.n_tiles), np.arange(one.k_tiles)
+    if one.opcode is Opcode.DECIDE or one.transposed:
+        chosen = _padded(keys, one.n_tiles * columns).reshape(one.n_tiles, 1, columns)
+        words = one.b_address + k[:, None] * one.b_stride + chosen  # [n, k, word]
+        return np.where(chosen < 0, -1, words)
     # A tile is several blocks, or a part of one.
-    tile = n * columns // rows + np.arange(max(1, columns // rows))[None, None, :]
-    groups = one.b_address + tile * one.b_stride + k * rows
-    yield [(groups[..., None] + np.arange(rows), *scratchpad)]
+    tile = n[:, None, None, None] * columns // rows + np.arange(max(1, columns // rows))[:, None]
+    chosen = _padded(keys, one.k_tiles * rows).reshape(one.k_tiles, 1, rows)
+    return np.where(chosen < 0, -1, one.b_address + tile * one.b_stride + chosen)  # [n, k, block, word]
+
+
+def _padded(keys: IntArray | None, size: int) -> IntArray:
+    """`size` keys: all there are, or those given and -1 for each that is not fetched."""
+    if keys is None:
+        return np.arange(size)
+    return np.pad(keys[:size], (0, max(0, size - len(keys))), constant_values=-1)
 
 
 def _post(one: Instruction, config: Config) -> Iterable[list[_Check]]:

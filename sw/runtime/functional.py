@@ -7,7 +7,7 @@ import numpy as np
 
 from celosia.hw.config import Config
 from celosia.hw.control.requests import burst_beats
-from celosia.hw.isa import INSTRUCTION_BYTES, MAGIC, UNITS, VERSION, WINDOWS, Opcode, Trap, Unit
+from celosia.hw.isa import HDP_OPCODES, INSTRUCTION_BYTES, MAGIC, UNITS, VERSION, WINDOWS, Opcode, Trap, Unit
 from celosia.hw.registers import BY_NAME, REGISTERS, Activity, identity
 from celosia.sw.compiler.codec import CodecError, Instruction, decode, header_fields, unpack
 from celosia.sw.runtime.checks import TrapError
@@ -22,7 +22,8 @@ class FunctionalDevice(Device):
     """Executes programs instruction by instruction; it has no notion of cycles.
 
     `seed`: None runs the units in turn; a number picks, at every step, a random unit among those whose tokens are
-    there, so that a program whose tokens do not keep its dependencies gives other results.
+    there, so that a program whose tokens do not keep its dependencies gives other results. `gathered`: how many keys
+    each gather instruction of the last run worked on, by its number.
     """
 
     name = "functional"
@@ -34,6 +35,7 @@ class FunctionalDevice(Device):
         self.registers = {register.offset: register.reset for register in REGISTERS}
         self.registers |= {BY_NAME[name].offset: value for name, value in identity(config).items()}
         self.executed = 0
+        self.gathered: dict[int, int] = {}
 
     def read_register(self, offset: int) -> int:
         """A register. Errors: DeviceError when there is none at `offset`."""
@@ -95,6 +97,7 @@ class FunctionalDevice(Device):
         machine = self.machine
         machine.windows = [(self._wide(f"WINDOW{i}_BASE"), self._register(f"WINDOW{i}_SIZE")) for i in range(WINDOWS)]
         machine.bytes_read = machine.bytes_written = self.executed = 0
+        self.gathered = {}
         trap = TrapError(Trap.NONE)
         try:
             instructions, end = self._fetch()
@@ -133,6 +136,8 @@ class FunctionalDevice(Device):
                 return instructions, TrapError(Trap.ILLEGAL_INSTRUCTION, pc=pc)
             if one.opcode is Opcode.END:
                 return instructions, None
+            if one.opcode in HDP_OPCODES and self.config.hdp is None:
+                return instructions, TrapError(Trap.ILLEGAL_INSTRUCTION, pc=pc)
             instructions.append(one)
         return instructions, outside or TrapError(Trap.ILLEGAL_INSTRUCTION, pc=count)
 
@@ -166,9 +171,11 @@ class FunctionalDevice(Device):
 
     def _step(self, pc: int, one: Instruction) -> None:
         try:
-            self.machine.execute(one)
+            count = self.machine.execute(one)
         except TrapError as error:
             raise TrapError(error.code, error.address, pc) from None
+        if count is not None:
+            self.gathered[pc] = count
         self.executed += 1
 
     def _deadlock(self, queues: list[deque[tuple[int, Instruction]]], missing: dict[int, list[int]]) -> Exception:

@@ -12,9 +12,10 @@ from celosia.sw.golden.kernels import WEIGHTS, activate
 from celosia.sw.golden.layernorm import affine, normalise, residual_add, row_stats, row_sums
 from celosia.sw.golden.matmul import matmul
 from celosia.sw.golden.requant import relu, requant
-from celosia.sw.golden.rounding import integers, sat
+from celosia.sw.golden.rounding import IntArray, integers, sat
 from celosia.sw.golden.softmax import row_max, softmax_weights, valid_columns
-from celosia.sw.runtime.checks import check
+from celosia.sw.runtime.checks import check, check_fields
+from celosia.sw.runtime.pruning import Pruning, gathers, resolved
 
 LOWEST = -(1 << ACC_BITS - 1)
 
@@ -34,11 +35,13 @@ class Machine:
         self.mean, self.factor, self.shift = (np.zeros(rows, np.int64) for _ in range(3))
         self.weight_of = WEIGHTS[config.post.softmax]
         self.table = np.zeros(1 << config.post.table_bits, np.int8)
+        self.pruning = Pruning(config)
         self.bytes_read = self.bytes_written = 0
         self._operations = {
             Opcode.LOAD: self._load,
             Opcode.STORE: self._store,
             Opcode.MATMUL: self._matmul,
+            Opcode.DECIDE: self._decide,
             Opcode.REQUANT: self._requant,
             Opcode.EXP: self._exp,
             Opcode.RESIDUAL: self._residual,
@@ -46,10 +49,24 @@ class Machine:
             Opcode.TABLE: self._load_table,
         }
 
-    def execute(self, one: Instruction) -> None:
-        """The effect of an instruction. Errors: TrapError."""
-        check(one, self.config, self.windows)
-        self._operations[one.opcode](one)
+    def execute(self, one: Instruction) -> int | None:
+        """The effect of an instruction. Returns how many keys a gather instruction worked on; None for any other.
+
+        Errors: TrapError; ValueError and OverflowError for what no program may do and no trap tells.
+        """
+        check_fields(one, self.config)
+        if not gathers(one, self.config):
+            check(one, self.config, self.windows)
+            self._operations[one.opcode](one)
+            return None
+        keys = self.pruning.keys(one)
+        one = resolved(one, len(keys), self.config)
+        check(one, self.config, self.windows, keys)
+        if one.opcode is Opcode.EXP:
+            self._exp(one)
+        elif len(keys):
+            self._matmul(one, keys)
+        return len(keys)
 
     # Addresses: `check` has found them to be legal
 
@@ -90,21 +107,13 @@ class Machine:
 
     # ARRAY
 
-    def _matmul(self, one: Instruction) -> None:
-        rows, columns = self.config.array.rows, self.config.array.columns
-        blocks = np.arange(one.k_tiles)
-        a = self.scratchpad[self._words(one.a_address + blocks * one.a_stride, one.m)]  # [k, m, row]
-        a = (a if one.unsigned_a else a.view(np.int8)).swapaxes(0, 1).reshape(one.m, -1)
-        n = one.n_tiles * columns
-        if one.transposed:
-            words = self._words(one.b_address + blocks * one.b_stride, n)
-            b = self.scratchpad[words].view(np.int8).swapaxes(1, 2).reshape(-1, n)  # [k, n, row] -> [k * row, n]
-        else:
-            groups = np.arange(-(-n // rows))
-            words = self._words(one.b_address + groups * one.b_stride, one.k_tiles * rows)
-            b = self.scratchpad[words].view(np.int8).swapaxes(0, 1).reshape(one.k_tiles * rows, -1)[:, :n]
+    def _matmul(self, one: Instruction, keys: IntArray | None = None) -> None:
+        """`keys`: of a gather."""
+        a = self._left(one, unsigned=bool(one.unsigned_a))
+        n = one.n_tiles * self.config.array.columns
+        b = self._transposed(one, keys) if one.transposed else self._straight(one, keys)
         where = self._acc_rows(one.acc_address, one.acc_stride, one.n_tiles, one.m)
-        result = matmul(a, b).reshape(one.m, one.n_tiles, columns).swapaxes(0, 1)  # [n, m, column]
+        result = matmul(a, b).reshape(one.m, one.n_tiles, -1).swapaxes(0, 1)  # [n, m, column]
         if one.accumulate:
             result = result + self.acc[where]
         if result.size and (result.max() >= -LOWEST or result.min() < LOWEST):
@@ -115,6 +124,34 @@ class Machine:
             mask = valid_columns(one.m, n, one.length, one.diagonal if one.causal else None)
             new = row_max(result.swapaxes(0, 1).reshape(one.m, n), mask)
             self.maxima[stat] = new if one.maxima_init else np.maximum(self.maxima[stat], new)
+
+    def _left(self, one: Instruction, unsigned: bool = False) -> np.ndarray:
+        """Left operand [m, k * row]."""
+        words = self._words(one.a_address + np.arange(one.k_tiles) * one.a_stride, one.m)  # [k, m]
+        a = self.scratchpad[words]
+        return (a if unsigned else a.view(np.int8)).swapaxes(0, 1).reshape(one.m, -1)
+
+    def _transposed(self, one: Instruction, keys: IntArray | None = None) -> np.ndarray:
+        """Right operand [k * row, n] that is stored N x K; of `keys` alone, and zero behind them."""
+        n = one.n_tiles * self.config.array.columns
+        chosen = np.arange(n) if keys is None else keys[:n]
+        words = one.b_address + np.arange(one.k_tiles)[:, None] * one.b_stride + chosen
+        b = self.scratchpad[words].view(np.int8).swapaxes(1, 2).reshape(-1, len(chosen))  # [k, n, row] -> [k * row, n]
+        return np.pad(b, [(0, 0), (0, n - len(chosen))])
+
+    def _straight(self, one: Instruction, keys: IntArray | None = None) -> np.ndarray:
+        """Right operand [k * row, n] that is stored K x N; of `keys` alone, and zero behind them."""
+        rows, n = self.config.array.rows, one.n_tiles * self.config.array.columns
+        k = one.k_tiles * rows
+        chosen = np.arange(k) if keys is None else keys[:k]
+        words = one.b_address + np.arange(-(-n // rows))[:, None] * one.b_stride + chosen
+        b = self.scratchpad[words].view(np.int8).swapaxes(0, 1).reshape(len(chosen), -1)[:, :n]
+        return np.pad(b, [(0, k - len(chosen)), (0, 0)])
+
+    def _decide(self, one: Instruction) -> None:
+        scores = self.pruning.decide(one, integers(self._left(one)), integers(self._transposed(one).T))
+        # The tiles go through the same rows; those of the last one stay.
+        self.acc[one.acc_address : one.acc_address + one.m] = scores[:, -self.config.array.columns :]
 
     # POST
 
@@ -173,10 +210,12 @@ class Machine:
         self._put(one, value, one.out_address, one.out_stride, "i1")
 
     def _exp(self, one: Instruction) -> None:
-        scores, stat = self._read_acc(one), self._stat_rows(one)
-        mask = valid_columns(one.m, scores.shape[1], one.length, one.diagonal if one.causal else None)
-        weights, sums = softmax_weights(scores, self.maxima[stat], mask, one.mult, one.shift, self.weight_of)
-        self._put(one, weights, one.out_address, one.out_stride, "u1")
+        stat, sums = self._stat_rows(one), np.zeros(one.m, np.int64)
+        if one.groups:
+            scores = self._read_acc(one)
+            mask = valid_columns(one.m, scores.shape[1], one.length, one.diagonal if one.causal else None)
+            weights, sums = softmax_weights(scores, self.maxima[stat], mask, one.mult, one.shift, self.weight_of)
+            self._put(one, weights, one.out_address, one.out_stride, "u1")
         self.sums[0, stat] = sums if one.first else self.sums[0, stat] + sums
         if one.last:
             self.factor[stat], self.shift[stat] = row_factor(one.mant, one.mant_shift, self.sums[0, stat])

@@ -1,0 +1,258 @@
+"""Pruned attention by single instructions on the functional device: against the golden model of HDP."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from celosia.hw.config import Config, override
+from celosia.hw.hdp.layouts import RULES
+from celosia.hw.isa import Opcode, Trap
+from celosia.hw.presets import PRESETS
+from celosia.sw.compiler.codec import decode, encode
+from celosia.sw.golden.factor import row_factor
+from celosia.sw.golden.hdp import (
+    BlockShape,
+    Importance,
+    block_exists,
+    head_importance,
+    importance,
+    integer_scores,
+    keep_blocks,
+    keep_heads,
+    kept_scores,
+    pruned_softmax,
+    split,
+    spread,
+)
+from celosia.sw.golden.requant import requant
+from celosia.sw.golden.rounding import sat
+from celosia.sw.runtime.checks import TrapError
+from celosia.sw.runtime.machine import Machine
+
+HDP = ["hdp.lists=8", "hdp.keys=64", "hdp.head_width=16"]
+CONFIGS = {
+    "square": override(PRESETS["tiny"], HDP),
+    "tall": override(PRESETS["tiny"], [*HDP, "array.rows=8"]),
+    "wide": override(PRESETS["tiny"], [*HDP, "array.columns=16"]),
+}
+SCORE, CONTEXT = (40000, 18), (45000, 20)
+
+
+@dataclass
+class Head:
+    """A head of `length` tokens with its codes in a machine's scratchpad."""
+
+    config: Config
+    query: np.ndarray
+    key: np.ndarray
+    value: np.ndarray
+    rule: Importance
+    wide: int
+    rho: int
+    limit: int
+
+    def __post_init__(self) -> None:
+        self.machine = Machine(self.config)
+        self.length, self.channels = self.query.shape
+        self.rows, self.columns = self.config.array.rows, self.config.array.columns
+        self.sums = 200 if self.config.acc_rows > 256 else 110
+        self.stride = -(-self.length // self.columns) * self.columns + 3
+        for index, codes in enumerate((self.query, self.key, self.value)):
+            for block in range(self.channels // self.rows):
+                part = codes[:, block * self.rows : (block + 1) * self.rows].astype(np.int8).view(np.uint8)
+                at = self.place(index) + block * self.stride
+                self.machine.scratchpad[at : at + self.length] = part
+
+    def place(self, index: int) -> int:
+        """Address of queries, keys, values; of weights and of results."""
+        return 5 + index * self.stride * (self.channels // self.rows)
+
+    def run(self, opcode: Opcode, **fields: int) -> int | None:
+        return self.machine.execute(decode(encode(opcode, **fields)))
+
+    def decide(self, first: int, place: int) -> None:
+        m = min(self.rows, self.length - first)
+        self.run(
+            Opcode.DECIDE, a_address=self.place(0) + first, a_stride=self.stride, b_address=self.place(1),
+            b_stride=self.stride, acc_address=100, m=m, n_tiles=-(-self.length // self.columns),
+            k_tiles=self.channels // self.rows, length=self.length, wide=self.wide, rho=self.rho, limit=self.limit,
+            list=place, slot=3, end_head=int(first + m == self.length), **RULES[self.rule],
+        )  # fmt: skip
+
+    def attend(self, first: int, place: int, headed: int) -> list[int | None]:
+        """Scores, weights, context and its codes of a row of blocks; how many keys there were, as each of them says."""
+        m, n_tiles = min(self.rows, self.length - first), -(-self.length // self.columns)
+        k_tiles = -(-self.length // self.rows)
+        kept = {"gather": 1, "list": place, "headed": headed, "slot": 3}
+        weights, out = self.place(3), self.place(3) + 100
+        shape = {"acc_address": 7, "acc_stride": m + 1, "m": m}
+        lanes = self.config.post.lanes
+        counts = [
+            self.run(
+                Opcode.MATMUL, **shape, **kept, transposed=1, maxima=1, maxima_init=1, a_address=self.place(0) + first,
+                a_stride=self.stride, b_address=self.place(1), b_stride=self.stride, n_tiles=n_tiles,
+                k_tiles=self.channels // self.rows, length=0, stat_row=2,
+            ),
+            self.run(
+                Opcode.EXP, **shape, **kept, groups=k_tiles * self.rows // lanes, stat_row=2, first=1, last=1,
+                out_address=weights, out_stride=m, mult=SCORE[0], shift=SCORE[1], length=0, mant=CONTEXT[0],
+                mant_shift=CONTEXT[1],
+            ),
+            self.run(
+                Opcode.MATMUL, acc_address=self.sums, acc_stride=m, m=m, **kept, unsigned_a=1, a_address=weights,
+                a_stride=m, b_address=self.place(2), b_stride=self.stride, n_tiles=self.channels // self.columns,
+                k_tiles=k_tiles,
+            ),
+        ]  # fmt: skip
+        self.run(
+            Opcode.REQUANT, acc_address=self.sums, acc_stride=m, m=m, groups=self.channels // lanes, stat_row=2,
+            row_factor=1, out_address=out + first, out_stride=self.length,
+        )  # fmt: skip
+        return counts
+
+    def context(self) -> np.ndarray:
+        """int8 [length, channels]."""
+        first = self.place(3) + 100
+        blocks = [
+            self.machine.scratchpad[first + block * self.length : first + (block + 1) * self.length].view(np.int8)
+            for block in range(self.channels // self.rows)
+        ]
+        return np.concatenate(blocks, axis=1)
+
+    def golden(self) -> tuple[np.ndarray, np.ndarray, bool]:
+        """Context, kept scores [length, length] and whether the head is kept."""
+        shape, mask = BlockShape(self.rows, 1 << self.wide), np.ones((self.length, self.length), bool)
+        whole = integer_scores(split(self.query)[0], split(self.key)[0])
+        theta, exists = importance(whole, mask, shape, self.rule), block_exists(mask, shape)
+        keep = bool(keep_heads(head_importance(theta, exists), self.limit))
+        kept = spread(keep_blocks(theta, exists, self.rho), shape, self.length, self.length)
+        scores = kept_scores(self.query, self.key, approximate=False)
+        sums, total = pruned_softmax(scores, kept & keep, mask, SCORE, self.value)
+        factor, shift = row_factor(*CONTEXT, total)
+        return sat(requant(sums, 0, factor[:, None], shift[:, None]), 8), kept, keep
+
+
+def head(config: Config, length: int, rng: np.random.Generator, **settings) -> Head:
+    """A head whose keys differ in importance."""
+    common = rng.integers(-40, 41, 16)
+    query, key = (
+        np.clip(rng.integers(-2, 3, (length, 1)) * common + rng.integers(-60, 61, (length, 16)), -128, 127)
+        for _ in range(2)
+    )
+    chosen = {"rule": Importance.MEAN_MAX, "wide": 1, "rho": 40, "limit": -(1 << 31)} | settings
+    return Head(config, query, key, rng.integers(-128, 128, (length, 16)), **chosen)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("rule", list(Importance))
+@pytest.mark.parametrize(
+    ("length", "wide", "rho"), [(16, 0, 0), (21, 1, 100), (35, 1, -60), (5, 0, 256), (64, 1, -256)]
+)
+def test_a_head_is_that_of_the_golden_model(name: str, rule: Importance, length: int, wide: int, rho: int) -> None:
+    config = CONFIGS[name]
+    tested = head(config, length, np.random.default_rng(length), rule=rule, wide=wide, rho=rho)
+    expected, kept, _ = tested.golden()
+    for index, first in enumerate(range(0, length, tested.rows)):
+        place = index % config.hdp.lists
+        tested.decide(first, place)
+        np.testing.assert_array_equal(tested.machine.pruning.lists[place], np.flatnonzero(kept[first]))
+        count = int(kept[first].sum())
+        assert tested.attend(first, place, headed=0) == [count] * 3
+    np.testing.assert_array_equal(tested.context(), expected)
+
+
+def test_the_accumulator_keeps_the_integer_scores_of_the_last_tile() -> None:
+    tested = head(CONFIGS["square"], 10, np.random.default_rng(4))
+    tested.decide(8, 0)
+    whole = split(tested.query)[0][8:] @ split(tested.key)[0].T
+    np.testing.assert_array_equal(tested.machine.acc[100:102, :2], whole[:, 8:])
+
+
+@pytest.mark.parametrize("above", [0, 1])
+def test_a_pruned_head_has_context_zero(above: int) -> None:
+    rng = np.random.default_rng(8)
+    tested = head(CONFIGS["square"], 14, rng)
+    shape, mask = BlockShape(4, 2), np.ones((14, 14), bool)
+    theta = importance(split(tested.query)[0] @ split(tested.key)[0].T, mask, shape, tested.rule)
+    tested.limit = int(theta.sum()) + above
+    expected, kept, keep = tested.golden()
+    assert keep == (not above)
+    firsts = range(0, 14, 4)
+    tested.machine.scratchpad[tested.place(3) + 100 :] = 77
+    for index, first in enumerate(firsts):
+        tested.decide(first, index)
+    for index, first in enumerate(firsts):
+        count = int(kept[first].sum()) * keep
+        assert tested.attend(first, index, headed=1) == [count] * 3
+    np.testing.assert_array_equal(tested.context(), expected)
+    assert expected.any() == keep
+
+
+LEGAL = {"m": 1, "n_tiles": 2, "k_tiles": 1, "length": 7, "wide": 1, "list": 7, "acc_address": 0}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"m": 0}, {"m": 5}, {"n_tiles": 0}, {"n_tiles": 3}, {"length": 9}, {"length": 0}, {"length": 65, "n_tiles": 17},
+        {"k_tiles": 0}, {"k_tiles": 5}, {"wide": 2}, {"list": 8},
+    ],
+)  # fmt: skip
+def test_illegal_decisions(changes: dict[str, int]) -> None:
+    machine = Machine(CONFIGS["square"])
+    machine.execute(decode(encode(Opcode.DECIDE, **LEGAL)))
+    with pytest.raises(TrapError) as trap:
+        machine.execute(decode(encode(Opcode.DECIDE, **LEGAL | changes)))
+    assert trap.value.code is Trap.ILLEGAL_INSTRUCTION
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "address"),
+    [
+        ({"a_address": 2048}, Trap.SCRATCHPAD_RANGE, 2048),
+        ({"k_tiles": 2, "a_stride": 2048}, Trap.SCRATCHPAD_RANGE, 2048),
+        ({"b_address": 2041}, Trap.SCRATCHPAD_RANGE, 2048),
+        ({"acc_address": 512}, Trap.ACCUMULATOR_RANGE, 512),
+        ({"acc_address": 511, "m": 2}, Trap.ACCUMULATOR_RANGE, 512),
+    ],
+)
+def test_decisions_beyond_the_memories(changes: dict[str, int], code: Trap, address: int) -> None:
+    with pytest.raises(TrapError) as trap:
+        Machine(CONFIGS["square"]).execute(decode(encode(Opcode.DECIDE, **LEGAL | changes)))
+    assert (trap.value.code, trap.value.address) == (code, address)
+
+
+MATMUL = {"m": 1, "n_tiles": 2, "k_tiles": 1, "transposed": 1, "gather": 1, "list": 7}
+
+
+@pytest.mark.parametrize("opcode", [Opcode.MATMUL, Opcode.EXP])
+def test_illegal_gathers(opcode: Opcode) -> None:
+    machine = Machine(CONFIGS["square"])
+    fields = MATMUL if opcode is Opcode.MATMUL else {"m": 1, "groups": 1, "gather": 1, "list": 7}
+    machine.execute(decode(encode(Opcode.DECIDE, **LEGAL)))
+    machine.execute(decode(encode(opcode, **fields)))
+    for changes in ({"list": 8}, {"causal": 1}):
+        with pytest.raises(TrapError) as trap:
+            machine.execute(decode(encode(opcode, **fields | changes)))
+        assert trap.value.code is Trap.ILLEGAL_INSTRUCTION
+    with pytest.raises(ValueError, match="list 3 and slot 0 before they are written"):
+        machine.execute(decode(encode(opcode, **fields | {"list": 3})))
+
+
+def test_only_kept_keys_must_exist() -> None:
+    """All codes are alike, so all 7 keys are kept, and the eighth column of the two tiles is nowhere."""
+    machine = Machine(CONFIGS["square"])
+    machine.execute(decode(encode(Opcode.DECIDE, **LEGAL)))
+    assert machine.execute(decode(encode(Opcode.MATMUL, **MATMUL, b_address=2041))) == 7
+    with pytest.raises(TrapError) as trap:
+        machine.execute(decode(encode(Opcode.MATMUL, **MATMUL, b_address=2042)))
+    assert (trap.value.code, trap.value.address) == (Trap.SCRATCHPAD_RANGE, 2048)
+
+
+def test_without_hdp_the_bits_are_reserved_and_the_opcode_is_illegal() -> None:
+    machine = Machine(PRESETS["tiny"])
+    assert machine.execute(decode(encode(Opcode.MATMUL, **MATMUL))) is None
+    with pytest.raises(TrapError) as trap:
+        machine.execute(decode(encode(Opcode.DECIDE, **LEGAL)))
+    assert trap.value.code is Trap.ILLEGAL_INSTRUCTION
