@@ -15,11 +15,30 @@ from celosia.sw.model.quantised import QuantisedLayer
 
 
 @dataclass(frozen=True)
+class Kept:
+    """Which keys a row of blocks of queries keeps. `keys`: the list; `head`: the slot, None where no head is pruned."""
+
+    keys: Buffer
+    head: Buffer | None
+
+    @property
+    def fields(self) -> dict[str, int | Ref]:
+        """Of an instruction that works on the list."""
+        fields: dict[str, int | Ref] = {"gather": 1, "list": self.keys.at()}
+        return fields if self.head is None else fields | {"headed": 1, "slot": self.head.at()}
+
+    @property
+    def reads(self) -> list[Access]:
+        """What such an instruction reads."""
+        return [buffer.whole() for buffer in (self.keys, self.head) if buffer is not None]
+
+
+@dataclass(frozen=True)
 class Unit:
     """One head of one block of queries.
 
     `column`: of the tiles that hold the head; `block`: its first block of channels there. `scores`, `weights`: a piece
-    for each part of the queries and each tile of keys; `stats`: for each part.
+    for each part of the queries and each tile of keys; `stats`: for each part. `kept`: the keys, None for all of them.
     """
 
     label: str
@@ -29,6 +48,7 @@ class Unit:
     scores: dict[tuple[Part, Part], Buffer]
     weights: dict[tuple[Part, Part], Buffer]
     stats: dict[Part, Buffer]
+    kept: Kept | None = None
 
 
 @dataclass(frozen=True)
@@ -131,18 +151,21 @@ class AttentionLowering:
                     "n_tiles": scores.size // part.rows,
                     "k_tiles": t.head // c.array.rows,
                     "stat_row": stats.at(),
-                    **self._mask(keys, part),
+                    **self._mask(unit, keys, part),
                 }
                 blocks = t.head // c.word_bytes
                 reads = [
                     self.query.access(part, unit.column, unit.block, blocks),
                     self.key.tiles[keys.tile, unit.column].whole(),
                     *(buffer.whole() for buffer in before if not keys.start),
+                    *(unit.kept.reads if unit.kept else []),
                 ]
                 self.builder.add(Step(Opcode.MATMUL, fields, reads, [scores.whole(), stats.whole()], label))
 
-    def _mask(self, keys: Part, part: Part) -> dict[str, int | Ref]:
-        """Mask of a tile of keys for some queries."""
+    def _mask(self, unit: Unit, keys: Part, part: Part) -> dict[str, int | Ref]:
+        """Which keys of a tile there are for some queries."""
+        if unit.kept is not None:
+            return unit.kept.fields
         mask: dict[str, int | Ref] = {"length": max(0, self.length - keys.start), "causal": int(self.causal)}
         return mask | ({"diagonal": part.start - keys.start} if self.causal else {})
 
@@ -152,7 +175,7 @@ class AttentionLowering:
         for part in unit.parts:
             scores, stats, weights = unit.scores[part, keys], unit.stats[part], unit.weights[part, keys]
             channels = scores.size // part.rows * b.config.array.columns
-            fields = b.post_fields(scores, 0, part.rows, channels, stats) | self._mask(keys, part)
+            fields = b.post_fields(scores, 0, part.rows, channels, stats) | self._mask(unit, keys, part)
             fields |= {
                 "first": int(keys.start == 0),
                 "last": int(keys == self.keys[-1]),
@@ -163,7 +186,8 @@ class AttentionLowering:
                 "mant": mant,
                 "mant_shift": mant_shift,
             }
-            reads, writes = [scores.whole(), stats.whole()], [weights.whole(), stats.whole()]
+            reads = [scores.whole(), stats.whole(), *(unit.kept.reads if unit.kept else [])]
+            writes = [weights.whole(), stats.whole()]
             b.add(Step(Opcode.EXP, fields, reads, writes, f"{unit.label}.softmax", scores))
 
     def _context(self, unit: Unit) -> None:
@@ -204,8 +228,10 @@ class AttentionLowering:
             "m": part.rows,
             "n_tiles": t.head // c.array.columns,
             "k_tiles": k_tiles,
+            **(unit.kept.fields if unit.kept else {}),
         }
         reads = [Access(weights, 0, k_tiles * part.rows), self.value.tiles[keys.tile, unit.column].whole()]
+        reads += unit.kept.reads if unit.kept else []
         reads += [acc.whole()] if keys.start else []
         if self.queries.apart and not keys.start:
             reads += [other.whole() for other in unit.weights.values() if other is not weights]

@@ -1,6 +1,7 @@
 """Compile a quantised encoder into a program."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +15,13 @@ from celosia.sw.compiler.codec import encode, encode_all
 from celosia.sw.compiler.lower import EncoderLowering
 from celosia.sw.compiler.mapping import Fusion
 from celosia.sw.compiler.program import CONSTANTS, INPUTS, PROGRAM, SCRATCH, Program, assemble
+from celosia.sw.compiler.pruning import LayerPruning, prunings
 from celosia.sw.compiler.regions import space_sizes
 from celosia.sw.compiler.schedule import Scheduler
 from celosia.sw.compiler.sync import Op, synchronise
 from celosia.sw.compiler.tensors import round_up
 from celosia.sw.compiler.tiling import BY_COST, Choice, choices
+from celosia.sw.model.hdp.policy import HdpPolicy
 from celosia.sw.model.quantised import QuantisedEncoder
 
 
@@ -29,10 +32,11 @@ def compile_encoder(
     length: int | None = None,
     causal: bool = False,
     fusion: Fusion = BY_COST,
+    policy: HdpPolicy | None = None,
 ) -> Program:
     """A program for sequences of `tokens` rows; rows from `length` on are padding; `causal` masks later positions.
 
-    `fusion`: what must be fused, and what must not; results are the same.
+    `fusion`: what must be fused, and what must not; results are the same. `policy`: prunes attention (docs/hdp.md).
 
     Input `x`: int16 embedding sums at `encoder.scale_in`. Output `y`: int16 at `encoder.scale_out`.
     Errors: CompileError, in one line, when it does not fit or the configuration lacks something.
@@ -46,20 +50,28 @@ def compile_encoder(
     length = tokens if length is None else length
     if not 1 <= length <= tokens:
         raise CompileError(f"length must be from 1 to {tokens}, not {length}")
+    pruning = [] if policy is None else prunings(config, policy, len(encoder.layers), length, causal)
     errors = []
-    for choice in choices(config, tokens, encoder.hidden, encoder.heads, encoder.ffn, fusion):
+    for choice in choices(config, tokens, encoder.hidden, encoder.heads, encoder.ffn, fusion, bool(pruning)):
         try:
             with without_collection():
-                return _compile(config, encoder, choice, length, causal)
+                return _compile(config, encoder, choice, length, causal, pruning)
         except CompileError as error:
             errors.append(error)
     raise errors[0]
 
 
-def _compile(config: Config, encoder: QuantisedEncoder, choice: Choice, length: int, causal: bool) -> Program:
+def _compile(
+    config: Config,
+    encoder: QuantisedEncoder,
+    choice: Choice,
+    length: int,
+    causal: bool,
+    pruning: Sequence[LayerPruning] = (),
+) -> Program:
     """The program for given tiles and blocks. Errors: CompileError when they do not fit together."""
     builder = Builder(config, choice.tiling)
-    source, result = EncoderLowering(builder, encoder, choice.mapping, length, causal).build()
+    source, result = EncoderLowering(builder, encoder, choice.mapping, length, causal, pruning).build()
     middle = source.place(INPUTS, 0)
     end = result.place(INPUTS, round_up(middle, 4096))
     for tile in source.tiles.values():

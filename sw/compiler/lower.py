@@ -5,7 +5,9 @@ the two halves of the FFN take turns column by column, and the LayerNorm of one 
 next. Which blocks, and what is fused, is the `Mapping`'s business.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from celosia.hw.isa import Activation
 from celosia.sw.compiler.attention import AttentionLowering
@@ -14,6 +16,8 @@ from celosia.sw.compiler.codec import pack_constants
 from celosia.sw.compiler.linear import Block, Linear, LinearLowering, Target, load_table, padded_linear
 from celosia.sw.compiler.mapping import Blocking, Mapping
 from celosia.sw.compiler.norm import NormLowering, SumLowering
+from celosia.sw.compiler.pruned import PrunedLowering
+from celosia.sw.compiler.pruning import LayerPruning
 from celosia.sw.compiler.tensors import Tensor, spans
 from celosia.sw.model.quantised import QuantisedEncoder, QuantisedLayer, QuantisedLinear, QuantisedNorm
 
@@ -24,6 +28,15 @@ class Stream:
 
     narrow: Tensor
     wide: Tensor
+
+
+class Heads(NamedTuple):
+    """Operands and result of attention."""
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    context: Tensor
 
 
 @dataclass(frozen=True)
@@ -39,13 +52,17 @@ class Sums:
 
 @dataclass(frozen=True)
 class EncoderLowering:
-    """Steps of an encoder for `builder.tiling.tokens` rows, of which the first `length` are attended to."""
+    """Steps of an encoder for `builder.tiling.tokens` rows, of which the first `length` are attended to.
+
+    `pruning`: of each layer's attention; none: it is dense.
+    """
 
     builder: Builder
     encoder: QuantisedEncoder
     mapping: Mapping
     length: int
     causal: bool
+    pruning: Sequence[LayerPruning] = ()
 
     def build(self) -> tuple[Tensor, Tensor]:
         """All steps; the input tensor (int16 embedding sums) and the output tensor (int16)."""
@@ -53,20 +70,27 @@ class EncoderLowering:
         stream = self._stream("embedding.x")
         self._norm("embedding", self.encoder.embedding_norm, None, source, stream).alone(self.mapping.norm)
         for index, layer in enumerate(self.encoder.layers):
-            stream = self._layer(f"layer{index}", layer, stream)
+            stream = self._layer(index, layer, stream)
         self.builder.flush()
         return source, stream.wide
 
-    def _layer(self, name: str, layer: QuantisedLayer, stream: Stream) -> Stream:
-        b, queries = self.builder, self.mapping.attention
+    def _layer(self, index: int, layer: QuantisedLayer, stream: Stream) -> Stream:
+        b, name = self.builder, f"layer{index}"
         context = b.heads_tensor(f"{name}.context", operand=False)
         query, key, value = self._projections(name, layer, stream.narrow)
-        AttentionLowering(b, name, layer, self.length, self.causal, query, key, value, context, queries).build()
+        pruning = self.pruning[index] if self.pruning else None
+        self._attention(name, layer, Heads(query, key, value, context), pruning).build()
         linear = self._linear(f"{name}.attention_output", layer.attention_output, heads_in=True)
         middle = self._stream(f"{name}.mid")
         sums = Sums(f"{name}.attention_norm", layer.attention_norm, linear, stream.wide, middle)
         self._to_norm(context, sums, self.mapping.attention_output)
         return self._feed_forward(name, layer, middle)
+
+    def _attention(
+        self, name: str, layer: QuantisedLayer, heads: Heads, pruning: LayerPruning | None = None
+    ) -> AttentionLowering:
+        parts = (self.builder, name, layer, self.length, self.causal, *heads, self.mapping.attention)
+        return AttentionLowering(*parts) if pruning is None else PrunedLowering(*parts, pruning=pruning)
 
     def _stream(self, name: str) -> Stream:
         b = self.builder

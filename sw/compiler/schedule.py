@@ -12,7 +12,7 @@ from heapq import heappop, heappush
 from itertools import count
 
 from celosia.hw.config import Config
-from celosia.hw.isa import Opcode
+from celosia.hw.isa import HEAD_SLOTS, Opcode
 from celosia.sw.compiler.buffers import Allocator, Buffer, CompileError, Ref, Step
 from celosia.sw.compiler.program import SCRATCH
 from celosia.sw.compiler.sync import Op, Region, Space
@@ -21,6 +21,8 @@ NAMES = {
     Space.SCRATCHPAD: "scratchpad words",
     Space.ACCUMULATOR: "accumulator rows",
     Space.STATISTICS: "statistics rows",
+    Space.LISTS: "lists of kept keys",
+    Space.HEADS: "slots of heads",
 }
 
 
@@ -30,6 +32,15 @@ def activation_words(config: Config) -> int:
     The other three eighths are for what streams through: weights in use, weights to come, tiles that are reloaded.
     """
     return config.scratchpad_words * 5 // 8
+
+
+def crowded_words(config: Config) -> int:
+    """Scratchpad words for activations where everything that is there is used again soon, and little streams by."""
+    return config.scratchpad_words * 15 // 16
+
+
+SOON = 16
+"""Steps within which pruned attention uses its operands again: a row of blocks has five, two or three are under way."""
 
 
 class Uses:
@@ -93,17 +104,20 @@ class _Idle:
         return heappop(self._heaps[best[0]])[2]
 
 
-def plan_drops(steps: list[Step], uses: Uses, budget: int) -> dict[Buffer, set[int]]:
+def plan_drops(steps: list[Step], uses: Uses, budget: int, crowded: int = 0) -> dict[Buffer, set[int]]:
     """For activations the steps after which they leave the scratchpad although they are used again.
 
-    `budget`: scratchpad words for activations; a step that needs more gets more.
+    `budget`: scratchpad words for activations; a step that needs more gets more. `crowded`: where attention is pruned
+    (a list of kept keys is in use), those for which nothing leaves that is used again `SOON`.
     """
     drops: dict[Buffer, set[int]] = defaultdict(set)
     arrivals: dict[Buffer, int] = {}  # of those that are there
     latest: dict[Buffer, int] = {}  # use
     clean = {buffer for buffer in uses.steps if buffer.loaded}
     idle, arrived, total = _Idle(), count(), 0
+    lists: set[Buffer] = set()
     for index, step in enumerate(steps):
+        lists.update(b for b in step.buffers if b.space == Space.LISTS)
         mine = [b for b in step.buffers if b.space == Space.SCRATCHPAD and not b.stream]
         for buffer in mine:
             if buffer not in arrivals:
@@ -112,10 +126,15 @@ def plan_drops(steps: list[Step], uses: Uses, budget: int) -> dict[Buffer, set[i
             latest[buffer] = index
         clean.difference_update([access.buffer for access in step.writes])
         while total > budget and (victim := idle.pop(index)) is not None:
+            use = uses.next(victim, index)
+            if lists and total <= crowded and use - index <= SOON:
+                idle.add(victim, use, arrivals[victim], victim in clean)
+                break
             drops[victim].add(latest[victim])
             clean.add(victim)
             del arrivals[victim]
             total -= victim.size
+        lists.difference_update([b for b in lists if uses.last(b) == index])
         for buffer in mine:
             use = uses.next(buffer, index)
             if use < uses.end:
@@ -132,13 +151,15 @@ class Scheduler:
     def __init__(self, config: Config, steps: list[Step]) -> None:
         self.config, self.steps = config, steps
         self.uses = Uses(steps)
-        self.drops = plan_drops(steps, self.uses, activation_words(config))
+        self.drops = plan_drops(steps, self.uses, activation_words(config), crowded_words(config))
         granule = max(1, config.scratchpad_words // 1024)
-        self.memories = [  # by number of their space
-            Allocator(config.scratchpad_words, granule),
-            Allocator(config.acc_rows, max(1, config.acc_rows // 1024)),
-            Allocator(config.accumulator.stat_rows, 1),
-        ]
+        self.memories = {
+            Space.SCRATCHPAD: Allocator(config.scratchpad_words, granule),
+            Space.ACCUMULATOR: Allocator(config.acc_rows, max(1, config.acc_rows // 1024)),
+            Space.STATISTICS: Allocator(config.accumulator.stat_rows, 1),
+            Space.LISTS: Allocator(config.hdp.lists if config.hdp else 0),
+            Space.HEADS: Allocator(HEAD_SLOTS if config.hdp else 0),
+        }
         self.address: dict[Buffer, int] = {}
         self.clean: set[Buffer] = {b for b in self.uses.steps if b.loaded}
         self.scratch_bytes = 0

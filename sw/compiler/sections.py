@@ -10,11 +10,10 @@ from itertools import accumulate
 
 from celosia.hw.config import Config
 from celosia.hw.garbage import without_collection
-from celosia.sw.compiler.attention import AttentionLowering
 from celosia.sw.compiler.builder import Builder
 from celosia.sw.compiler.compile import link
 from celosia.sw.compiler.linear import LinearLowering, Target
-from celosia.sw.compiler.lower import EncoderLowering, Stream, Sums
+from celosia.sw.compiler.lower import EncoderLowering, Heads, Stream, Sums
 from celosia.sw.compiler.program import INPUTS, Program
 from celosia.sw.compiler.tensors import Tensor, round_up, spans
 from celosia.sw.compiler.tiling import Choice
@@ -75,7 +74,7 @@ class _SectionLowering(EncoderLowering):
         if section is Section.PROJECTIONS:
             return [x], self._projections("layer", layer, x)
         if section in (Section.SCORES, Section.ATTENTION):
-            return self._attention(section is Section.ATTENTION, rows)
+            return self._heads(section is Section.ATTENTION, rows)
         if section is Section.FFN_INPUT:
             return [x], [self._ffn_input(x)]
         if section is Section.FFN:
@@ -83,18 +82,16 @@ class _SectionLowering(EncoderLowering):
             return [x, residual], [out.narrow, out.wide]
         return self._output(section is Section.ATTENTION_OUTPUT, residual)
 
-    def _attention(self, context: bool, rows: int | None) -> tuple[list[Tensor], list[Tensor]]:
-        b, queries = self.builder, self.mapping.attention
+    def _heads(self, context: bool, rows: int | None) -> tuple[list[Tensor], list[Tensor]]:
         names = [("query", False), ("key", True), ("value", True), ("context", False)]
-        query, key, value, out = (b.heads_tensor(name, operand) for name, operand in names)
-        layer = self.encoder.layers[0]
-        lowering = AttentionLowering(b, "layer", layer, self.length, self.causal, query, key, value, out, queries)
+        heads = Heads(*(self.builder.heads_tensor(name, operand) for name, operand in names))
+        lowering = self._attention("layer", self.encoder.layers[0], heads)
         blocks = lowering.blocks
         if rows is not None:
             heights = accumulate(sum(part.rows for part in parts) for _, parts in blocks)
             blocks = blocks[: sum(height <= rows for height in heights)]
         lowering.work(blocks, context)
-        return [query, key, value], [out]
+        return [heads.query, heads.key, heads.value], [heads.context]
 
     def _ffn_input(self, x: Tensor) -> Tensor:
         b, blocking = self.builder, self.mapping.ffn1

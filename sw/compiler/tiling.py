@@ -15,6 +15,8 @@ from celosia.hw.numerics import ACC_BITS
 from celosia.sw.compiler.buffers import CompileError
 from celosia.sw.compiler.cost import Cost, Costs
 from celosia.sw.compiler.mapping import Blocking, Fusion, Mapping, Queries, Tiling
+from celosia.sw.compiler.pruning import BEHIND, Room
+from celosia.sw.compiler.schedule import crowded_words
 from celosia.sw.compiler.sizes import side as side_of
 from celosia.sw.compiler.tensors import round_up
 
@@ -49,39 +51,66 @@ def choose(config: Config, tokens: int, hidden: int, heads: int, ffn: int) -> Ti
     return choices(config, tokens, hidden, heads, ffn)[0].tiling
 
 
-def choices(config: Config, tokens: int, hidden: int, heads: int, ffn: int, fusion: Fusion = BY_COST) -> list[Choice]:
+def choices(
+    config: Config,
+    tokens: int,
+    hidden: int,
+    heads: int,
+    ffn: int,
+    fusion: Fusion = BY_COST,
+    pruned: bool = False,
+) -> list[Choice]:
     """The cheapest choice that keeps to `fusion` for each height of tiles, the cheapest of them first; at least one.
 
     Costs know how much room there is, not whether it is in one piece. So others follow, in the same order, that leave a
-    quarter of the accumulator free. Errors: CompileError that says what would fit.
+    quarter of the accumulator free. `pruned`: attention is, so K and V of a head are whole, and rows of blocks do not
+    cross tiles. Errors: CompileError that says what would fit.
     """
     if tokens < 1:
         raise CompileError(f"a sequence must have at least 1 token, not {tokens}")
     shape = (tokens, hidden, heads, ffn)
     _check_widths(config, *shape)
-    found = [*_mapped(config, 0, *shape, fusion), *_mapped(config, 0.25, *shape, fusion)]
+    if pruned:
+        _check_pruned(config, *shape)
+    found = [one for spare in (0, 0.25) for one in _mapped(config, spare, *shape, fusion, pruned)]
     if not found:
-        if fusion != BY_COST and _mapped(config, 0, *shape):
+        if fusion != BY_COST and _mapped(config, 0, *shape, BY_COST, pruned):
             raise CompileError(f"no mapping of {tokens} tokens is such that {fusion}; left open, one is found")
         raise CompileError(_what_would_fit(config, *shape))
     return found
 
 
 def _mapped(
-    config: Config, spare: float, tokens: int, hidden: int, heads: int, ffn: int, fusion: Fusion = BY_COST
+    config: Config,
+    spare: float,
+    tokens: int,
+    hidden: int,
+    heads: int,
+    ffn: int,
+    fusion: Fusion = BY_COST,
+    pruned: bool = False,
 ) -> list[Choice]:
     """The choice for each height of tiles that has room, the cheapest of them first. `spare`: see `map_layer`."""
-    side = side_of(config)
-    # The tallest ones where an int16 tile takes at most a sixteenth of the scratchpad; all of the same height.
-    tallest = [sides for sides in _TILE_HEIGHTS if sides < 4 or 32 * sides * _TILE_WIDTH * side**2 <= _on_chip(config)]
-    heights = dict.fromkeys(-(-tokens // -(-tokens // (sides * side))) for sides in tallest)
-    tilings = [cut(config, rows, tokens, hidden, heads, ffn) for rows in heights]
-    mapped = [map_layer(config, tiling, spare, fusion) for tiling in tilings]
+    tilings = _cuts(config, tokens, hidden, heads, ffn, pruned)
+    if pruned:
+        tilings = [one for one in tilings if Room(config, one).head <= crowded_words(config)]
+    mapped = [map_layer(config, tiling, spare, fusion, pruned) for tiling in tilings]
     return sorted((one for one in mapped if one is not None), key=lambda choice: choice.cycles)
 
 
-def cut(config: Config, rows: int, tokens: int, hidden: int, heads: int, ffn: int) -> Tiling:
-    """The tiles of an encoder, with `rows` rows each."""
+def _cuts(config: Config, tokens: int, hidden: int, heads: int, ffn: int, pruned: bool) -> list[Tiling]:
+    """The tiles of an encoder for each height of tiles."""
+    side = side_of(config)
+    # The tallest ones where an int16 tile takes at most a sixteenth of the scratchpad; all of the same height.
+    tallest = [sides for sides in _TILE_HEIGHTS if sides < 4 or 32 * sides * _TILE_WIDTH * side**2 <= _on_chip(config)]
+    heights = [-(-tokens // -(-tokens // (sides * side))) for sides in tallest]
+    if pruned:
+        heights = [min(tokens, round_up(rows, config.array.rows)) for rows in heights]
+    return [cut(config, rows, tokens, hidden, heads, ffn, pruned) for rows in dict.fromkeys(heights)]
+
+
+def cut(config: Config, rows: int, tokens: int, hidden: int, heads: int, ffn: int, whole_keys: bool = False) -> Tiling:
+    """The tiles of an encoder, with `rows` rows each. `whole_keys`: tiles of K and V hold all of them."""
     side, on_chip = side_of(config), _on_chip(config)
     # A sixteenth of the scratchpad for a chunk of weights, more where that would be few tiles of the array.
     chunk = max(side * side, min(8 * side * side, on_chip // 8), min(on_chip // 16, _LARGEST_CHUNK))
@@ -89,7 +118,7 @@ def cut(config: Config, rows: int, tokens: int, hidden: int, heads: int, ffn: in
     while channels > side and 16 * rows * channels > on_chip:
         channels //= 2
     head, keys = round_up(hidden // heads, side), round_up(tokens, side)
-    tiles = -(-keys // max(side, chunk // head))
+    tiles = 1 if whole_keys else -(-keys // max(side, chunk // head))
     return Tiling(
         step=side,
         tokens=tokens,
@@ -104,12 +133,14 @@ def cut(config: Config, rows: int, tokens: int, hidden: int, heads: int, ffn: in
     )
 
 
-def map_layer(config: Config, tiling: Tiling, spare: float = 0, fusion: Fusion = BY_COST) -> Choice | None:
+def map_layer(
+    config: Config, tiling: Tiling, spare: float = 0, fusion: Fusion = BY_COST, pruned: bool = False
+) -> Choice | None:
     """The cheapest blocks for given tiles; None when a part of the layer has no room.
 
-    `spare`: share of the accumulator to leave free.
+    `spare`: share of the accumulator to leave free. `pruned`: attention goes by rows of blocks.
     """
-    t, mapper = tiling, _Mapper(Costs(config, tiling, spare), config.bus.bytes, fusion)
+    t, mapper = tiling, _Mapper(Costs(config, tiling, spare), config.bus.bytes, fusion, pruned)
     attention, norm = mapper.attention(), mapper.norm()
     projection = mapper.projection()
     if norm is None or attention is None or projection is None:
@@ -143,6 +174,7 @@ class _Mapper:
     costs: Costs
     bus: int
     fusion: Fusion
+    pruned: bool = False
 
     def _cheapest(self, candidates: Iterable[tuple[T, Cost | None]]) -> _Found[T] | None:
         """Of those that take equally long the one that reads least, of those the first."""
@@ -174,6 +206,10 @@ class _Mapper:
 
     def attention(self) -> _Found[Queries] | None:
         """Blocks of attention."""
+        if self.pruned:
+            # Of the dense attention with the same blocks: for comparison between tiles.
+            row = Queries(min(self.costs.config.array.rows, self.costs.tiling.tokens), BEHIND)
+            return self._cheapest([(row, self.costs.attention(row))])
         if self.fusion.softmax is False:
             apart = (Queries(rows, apart=True) for rows in self._heights)
             return self._cheapest((one, self.costs.attention(one)) for one in apart)
@@ -236,6 +272,26 @@ def _check_widths(config: Config, tokens: int, hidden: int, heads: int, ffn: int
     longest = max(widest, round_up(hidden // heads, side) * heads, round_up(ffn, side))
     if longest * LARGEST_PRODUCT >> ACC_BITS - 1:
         raise CompileError(f"a sum of {longest} products does not fit an int{ACC_BITS} accumulator")
+
+
+def _check_pruned(config: Config, tokens: int, hidden: int, heads: int, ffn: int) -> None:
+    """Errors: CompileError when a head is too wide for its decisions, or does not fit into the scratchpad."""
+    head = round_up(hidden // heads, side_of(config))
+    if config.hdp is not None and head > config.hdp.head_width:
+        raise CompileError(
+            f"heads of {head} channels exceed hdp.head_width = {config.hdp.head_width}: it must be {head}"
+        )
+
+    def fits(kib: int) -> bool:
+        one = replace(config, scratchpad=replace(config.scratchpad, kib=kib))
+        return any(Room(one, t).head <= crowded_words(one) for t in _cuts(one, tokens, hidden, heads, ffn, True))
+
+    kib = config.scratchpad.kib
+    if fits(kib):
+        return
+    message = f"K and V of a head, {tokens} keys of {head} channels, must be whole in a scratchpad of {kib} KiB"
+    enough = next((kib * factor for factor in (2, 4, 8, 16, 32, 64) if fits(kib * factor)), None)
+    raise CompileError(message if enough is None else f"{message}; scratchpad.kib = {enough} would do")
 
 
 def _what_would_fit(config: Config, tokens: int, hidden: int, heads: int, ffn: int) -> str:

@@ -1,0 +1,190 @@
+"""Pruned attention: compiled programs on the functional device give what the pruned integer encoder gives."""
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from celosia.hw.config import Config, override
+from celosia.hw.hdp.widths import Importance
+from celosia.hw.isa import Opcode
+from celosia.hw.presets import PRESETS
+from celosia.sw.compiler.buffers import CompileError
+from celosia.sw.compiler.compile import compile_encoder
+from celosia.sw.golden.hdp import BlockShape, Pruned
+from celosia.sw.model.bert import random_bert
+from celosia.sw.model.calibrate import calibrate
+from celosia.sw.model.encoder import quantise_embedding, run_golden
+from celosia.sw.model.hdp import HdpPolicy, HdpRun, Selection, Softmax
+from celosia.sw.model.quantise import QuantiseOptions, quantise
+from celosia.sw.model.reference import embedding_sum
+from celosia.sw.runtime.driver import Driver
+from celosia.sw.runtime.functional import FunctionalDevice
+
+HDP = ["hdp.lists=8", "hdp.keys=64", "hdp.head_width=16"]
+ROOMY = ["scratchpad.kib=32", "accumulator.kib=16"]
+TINY = override(PRESETS["tiny"], HDP)
+
+
+def network(hidden: int, heads: int, ffn: int, tokens: int, layers: int = 1, **options):
+    """A quantised random encoder and an input."""
+    model = random_bert(layers, hidden, heads, ffn, seed=hidden + tokens)
+    rng = np.random.default_rng(tokens)
+    ids = [rng.integers(0, 1000, tokens).tolist() for _ in range(3)]
+    encoder = quantise(model, calibrate(model, ids), QuantiseOptions(**options))
+    return encoder, quantise_embedding(encoder, embedding_sum(model, ids[:1]))[0]
+
+
+def policy(config: Config, layers: int = 1, rho: int = 0, wide: int = 1, **settings) -> HdpPolicy:
+    """One that the dense array can run."""
+    block = BlockShape(config.array.rows, 1 << wide)
+    return HdpPolicy(rho=(rho,) * layers, block=block, approximate=False, **settings)
+
+
+def check(
+    config: Config,
+    tested: HdpPolicy,
+    shape: tuple[int, int, int],
+    tokens: int,
+    length: int | None = None,
+    seed: int = 0,
+) -> tuple[Driver, HdpRun]:
+    """Compile, run, compare; the driver and the golden run for more questions."""
+    post, layers = config.post, len(tested.rho)
+    options = {"table_bits": post.table_bits, "softmax": post.softmax, "gelu": post.gelu}
+    encoder, x = network(*shape, tokens, layers, **options)
+    program = compile_encoder(config, encoder, tokens, length, policy=tested)
+    driver, run = Driver(FunctionalDevice(config, seed), program), HdpRun(tested, encoder)
+    golden = run_golden(encoder, x, length, hdp=run)
+    np.testing.assert_array_equal(driver.run(x=x)["y"], golden)
+    return driver, run
+
+
+@pytest.mark.parametrize("rule", list(Importance))
+@pytest.mark.parametrize(("tokens", "rho", "wide"), [(1, 0, 1), (3, 200, 0), (5, 40, 1), (16, 0, 0), (31, 120, 1)])
+def test_tiny(rule: Importance, tokens: int, rho: int, wide: int) -> None:
+    driver, run = check(TINY, policy(TINY, rho=rho, wide=wide, importance=rule), (32, 2, 64), tokens)
+    counts = run.sparsity.counts
+    if tokens > 3:
+        assert 0 < counts["pruned_blocks"].sum() < counts["blocks"].sum()
+    gathered = driver.device.gathered
+    decisions = sum(one.opcode is Opcode.DECIDE for one in driver.program.instructions)
+    assert decisions == 2 * -(-tokens // 4)
+    assert len(gathered) == 3 * decisions, "scores, softmax and context of every row of blocks"
+
+
+@pytest.mark.parametrize(
+    ("settings", "shape", "tokens"),
+    [
+        (["array.rows=8", "array.columns=4", "bus.bytes=4"], (24, 3, 40), 13),
+        (["array.rows=4", "array.columns=16"], (48, 3, 96), 9),
+        (["array.rows=8", "array.columns=4", "post.lanes=1"], (24, 3, 40), 22),
+        (["post.lanes=2", "bus.bytes=32"], (20, 2, 36), 11),
+        (["array.rows=16", "array.columns=8", "bus.bytes=64", "post.table_bits=10"], (64, 4, 128), 43),
+        (["post.softmax=ibert"], (32, 2, 64), 19),
+    ],
+)
+def test_other_shapes_of_array(settings: list[str], shape: tuple[int, int, int], tokens: int) -> None:
+    if "post.lanes" not in " ".join(settings):
+        settings = [*settings, "post.lanes=4"]
+    config = override(PRESETS["tiny"], HDP + ROOMY + settings)
+    check(config, policy(config, rho=60), shape, tokens, seed=1)
+
+
+@pytest.mark.parametrize("length", [1, 6, 8, 17])
+def test_padding_is_not_decided_on_and_has_context_zero(length: int) -> None:
+    driver, _ = check(TINY, policy(TINY, rho=30), (32, 2, 64), 18, length)
+    decided = [one for one in driver.program.instructions if one.opcode is Opcode.DECIDE]
+    assert sum(one.m for one in decided) == 2 * length
+    assert {one.length for one in decided} == {length}
+
+
+def test_nothing_pruned_is_the_dense_program_byte_for_byte() -> None:
+    encoder, x = network(32, 2, 64, 18, 2)
+    outputs = []
+    for one in (None, policy(TINY, layers=2, rho=-256)):
+        driver = Driver(FunctionalDevice(TINY), compile_encoder(TINY, encoder, 18, policy=one))
+        outputs.append(driver.run(x=x)["y"])
+    np.testing.assert_array_equal(*outputs)
+
+
+@pytest.mark.parametrize("tokens", [4, 15, 24])
+def test_heads_are_pruned(tokens: int) -> None:
+    """With tau between the importances of the heads, some go; all decisions of a head come before its scores."""
+    config = override(PRESETS["tiny"], [*HDP, *ROOMY])
+    encoder, x = network(48, 6, 64, tokens)
+    loose = HdpRun(policy(config, tau=(-(1 << 20),)), encoder)
+    importances: list[int] = []
+    decide = loose.decide
+    loose.decide = lambda *args: (importances.extend(d.importance.tolist()[0]) if (d := decide(*args)) else None) or d
+    run_golden(encoder, x[None], hdp=loose)
+    middle = sorted(importances)[3]
+    tau = -(-middle * 256 // tokens**2)
+    driver, run = check(config, policy(config, tau=(tau,)), (48, 6, 64), tokens)
+    assert 0 < run.sparsity.counts["pruned_heads"].sum() < 6
+    counts = driver.device.gathered
+    assert (
+        sum(count == 0 for count in counts.values()) == 3 * -(-tokens // 4) * run.sparsity.counts["pruned_heads"].sum()
+    )
+    high, decided = -(-tokens // 4), 0
+    for one in driver.program.instructions:
+        decided += one.opcode is Opcode.DECIDE
+        if one.opcode is Opcode.MATMUL and one.gather and one.transposed:
+            assert one.headed
+            assert decided >= high, "the head's slot is not written yet"
+            high += high == decided - decided % -(-tokens // 4)
+
+
+def test_lists_are_used_again_only_when_their_readers_are_done() -> None:
+    """More rows of blocks than lists, run in many orders."""
+    config = override(TINY, ["hdp.lists=4"])
+    encoder, x = network(32, 2, 64, 31)
+    tested = policy(config, rho=40)
+    expected = run_golden(encoder, x, hdp=HdpRun(tested, encoder))
+    program = compile_encoder(config, encoder, 31, policy=tested)
+    lists = Counter(one.list for one in program.instructions if one.opcode is Opcode.DECIDE)
+    assert len(lists) <= 4 < sum(lists.values())
+    for seed in range(12):
+        np.testing.assert_array_equal(Driver(FunctionalDevice(config, seed), program).run(x=x)["y"], expected)
+
+
+WRONG = {
+    "approximate = true; approximate = false would do": {"approximate": True},
+    "pruned = zero; pruned = excluded would do": {"pruned": Pruned.ZERO},
+    "fraction = 5; fraction = 4 would do": {"fraction": 5},
+    "softmax = published; softmax = model would do": {"softmax": Softmax.PUBLISHED},
+    "selection = top-k; selection = threshold would do": {"selection": Selection.TOP_K},
+    r"cascade = \[1\]; cascade = \[\] would do": {"cascade": (1,)},
+    "blocks of 2x2 cannot be pruned on this array; 4x1 or 4x2 would do": {"block": BlockShape(2, 2)},
+    "blocks of 4x4 cannot be pruned on this array; 4x1 or 4x2 would do": {"block": BlockShape(4, 4)},
+    "the policy has rho for 2 layers; this encoder has 1": {"rho": (0, 0)},
+    "does not fit 32 bits": {"tau": (1 << 40,)},
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_what_the_dense_array_cannot_run(message: str) -> None:
+    encoder, _ = network(32, 2, 64, 18)
+    with pytest.raises(CompileError, match=message):
+        compile_encoder(TINY, encoder, 18, policy=replace(policy(TINY), **WRONG[message]))
+
+
+def test_what_does_not_fit() -> None:
+    encoder, _ = network(32, 2, 64, 18)
+    tested = policy(TINY)
+    with pytest.raises(CompileError, match="causal mask cannot be pruned"):
+        compile_encoder(TINY, encoder, 18, causal=True, policy=tested)
+    with pytest.raises(CompileError, match="such as preset transformer-hdp"):
+        compile_encoder(PRESETS["tiny"], encoder, 18, policy=tested)
+    with pytest.raises(CompileError, match=r"65 keys exceed hdp.keys = 64: it must be at least 65"):
+        compile_encoder(TINY, encoder, 65, policy=tested)
+    with pytest.raises(CompileError, match=r"heads of 16 channels exceed hdp.head_width = 8: it must be 16"):
+        compile_encoder(override(TINY, ["hdp.head_width=8"]), encoder, 18, policy=tested)
+    few = replace(tested, tau=(0,))
+    with pytest.raises(CompileError, match=r"hdp.lists must be at least 16, not 8"):
+        compile_encoder(TINY, encoder, 31, policy=few)
+    compile_encoder(override(TINY, ["hdp.lists=16"]), encoder, 31, policy=few)
+    small = override(TINY, ["scratchpad.kib=2"])
+    with pytest.raises(CompileError, match=r"must be whole in a scratchpad of 2 KiB; scratchpad.kib = 4 would do"):
+        compile_encoder(small, encoder, 40, policy=tested)
