@@ -28,7 +28,14 @@ COLUMNS = [
 
 
 def bench(
-    workload: Annotated[list[str] | None, typer.Option("--workload", help="Only this one; may be repeated.")] = None,
+    workload: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--workload",
+            help="Only this one; may be repeated. attention-L-DH-S: heads of L tokens and DH channels with S % of the "
+            "blocks pruned, beside the same without pruning.",
+        ),
+    ] = None,
     preset: PresetOption = None,
     config: ConfigOption = None,
     settings: SetOption = None,
@@ -44,9 +51,10 @@ def bench(
     choice = resolve(preset, config, settings)
     if json and markdown:
         raise CliError("--json and --markdown exclude one another: give one of them")
+    from celosia.sw.attention import attention_workload
     from celosia.sw.workloads import WORKLOADS
 
-    names = [pick("workload", name, WORKLOADS) for name in workload or WORKLOADS]
+    names = [name if attention_workload(name) else pick("workload", name, WORKLOADS) for name in workload or WORKLOADS]
     bus = {"latency": latency, "stalls": stalls, "seed": seed}
     results = measure(choice, names, device, bus, check)
     if json:
@@ -55,7 +63,15 @@ def bench(
         print(output.markdown_table(COLUMNS, [table_row(result) for result in results]))
     else:
         title = f"{choice.label}, {device} device, {latency} cycles of memory latency"
-        output.print_tables(output.make_table(title, COLUMNS, [table_row(result) for result in results]))
+        tables = [output.make_table(title, COLUMNS, [table_row(result) for result in results])]
+        if pruned := [result for result in results if "block_sparsity" in result]:
+            from celosia.sw.cli.heads import PRUNED_COLUMNS, pruned_row
+
+            tables.append(output.make_table("pruning", PRUNED_COLUMNS, [pruned_row(result) for result in pruned]))
+        output.print_tables(*tables)
+    for result in results:
+        if result.get("golden_exact") is False:
+            raise CliError(f"{result['workload']} differs from the golden model", FAILED)
     if wrong := [result for result in results if result["bit_exact"] is False]:
         first = wrong[0]
         raise CliError(f"{first['workload']} differs from the functional device: {first['first_difference']}", FAILED)
@@ -65,13 +81,18 @@ def measure(
     choice: Choice, names: list[str], kind: DeviceKind, bus: dict[str, Any], check: bool = True
 ) -> list[dict[str, Any]]:
     """Results of workloads, in the form of `describe`. `bus`: latency, stalls and seed of the RTL device's memory."""
+    from celosia.sw.attention import attention_workload
     from celosia.sw.cli.execution import Runner, open_device
+    from celosia.sw.cli.heads import measure_heads
     from celosia.sw.cli.network import Network, prepare
     from celosia.sw.workloads import WORKLOADS
 
     networks: dict[Any, Network] = {}
     results = []
     for name in names:
+        if (attention := attention_workload(name)) is not None:
+            results.append(measure_heads(choice, attention, kind, bus, check))
+            continue
         workload = WORKLOADS[name]
         if workload.network not in networks:
             networks[workload.network] = prepare(choice.config, workload.model())

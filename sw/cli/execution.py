@@ -108,17 +108,24 @@ class Runner:
     def run(self, ids: list[int]) -> Outcome:
         """One sequence of token ids. Errors: CliError, DeviceError."""
         program, x = self.network.program(len(ids)), self.network.input(ids)
-        driver = Driver(self.device, program)
-        began = time.perf_counter()
-        y = driver.run(x=x)["y"]
-        seconds = time.perf_counter() - began
-        counters = driver.counters()
-        comparison = None
-        if self.reference is not None:
-            other = Driver(self.reference, program)
-            other.run(x=x)
-            comparison = compare(driver, driver.memory(), other.memory())
-        return Outcome(program, y, counters, seconds, comparison)
+        return run_program(program, self.device, self.reference, {"x": x}, "y")
+
+
+def run_program(
+    program: Program, device: Device, reference: Device | None, inputs: dict[str, Any], output: str
+) -> Outcome:
+    """A program on `device`, and on `reference` too when there is one. Errors: DeviceError."""
+    driver = Driver(device, program)
+    began = time.perf_counter()
+    y = driver.run(**inputs)[output]
+    seconds = time.perf_counter() - began
+    counters = driver.counters()
+    comparison = None
+    if reference is not None:
+        other = Driver(reference, program)
+        other.run(**inputs)
+        comparison = compare(driver, driver.memory(), other.memory())
+    return Outcome(program, y, counters, seconds, comparison)
 
 
 def compare(driver: Driver, got: Bytes, expected: Bytes) -> Comparison:

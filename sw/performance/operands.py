@@ -7,6 +7,7 @@ pattern of addresses.
 
 from collections import deque
 from functools import cache
+from itertools import accumulate
 from typing import NamedTuple
 
 from celosia.hw.memory.ports import ROOM
@@ -42,8 +43,19 @@ def lost(pattern: Pattern) -> float:
     tiles = len(rows) // pattern.rows
     if pattern.rows > pattern.words or tiles < 2:
         return 0.0
-    starts = _play(rows, words, pattern)
+    starts = _play(rows, words, pattern.rows, [pattern.words] * tiles)
     return max(0.0, (starts[-1] - starts[0]) / (tiles - 1) - max(pattern.rows, pattern.words))
+
+
+def lost_by_gather(rows: list[list[int]], words: list[list[int]]) -> float:
+    """The same for the tiles of a matmul that gathers its weights: banks of each tile's rows, and of its words."""
+    rows, words = rows[:TILES], words[:TILES]
+    height, most = len(rows[0]), max(len(tile) for tile in words)
+    if height > most or len(rows) < 2:
+        return 0.0
+    flat = [[bank for tile in side for bank in tile] for side in (rows, words)]
+    starts = _play(*flat, height, [len(tile) for tile in words])
+    return max(0.0, (starts[-1] - starts[0]) / (len(rows) - 1) - max(height, most))
 
 
 def _banks(p: Pattern) -> tuple[list[int], list[int]]:
@@ -54,13 +66,16 @@ def _banks(p: Pattern) -> tuple[list[int], list[int]]:
     return rows, words
 
 
-def _play(rows: list[int], words: list[int], p: Pattern) -> list[int]:
-    """The cycle of each tile's first row.
+def _play(rows: list[int], words: list[int], height: int, widths: list[int]) -> list[int]:
+    """The cycle of each tile's first row, from the banks of all rows, `height` a tile, and of all words, `widths` of
+    each tile.
 
     Addresses go out as long as there is room for their words. A tile's rows wait for all of its weights; its weights,
     for the first row of the tile before.
     """
     starts: list[int] = []
+    ends = [*accumulate(widths)]
+    ends.append(ends[-1])
     asked, came, launched = [0, 0], [0, 0], [0, 0]  # of rows, and of weights
     on_their_way: list[deque[int]] = [deque(), deque()]
     cycle = 0
@@ -70,11 +85,11 @@ def _play(rows: list[int], words: list[int], p: Pattern) -> list[int]:
                 on_their_way[side].popleft()
                 came[side] += 1
         before = tuple(launched)  # a word's place is free in the cycle after it was taken
-        tile, row = divmod(launched[0], p.rows)
-        first = not row and came[0] > launched[0] and launched[1] >= (tile + 1) * p.words
+        tile, row = divmod(launched[0], height)
+        first = not row and came[0] > launched[0] and launched[1] >= ends[tile]
         if first:
             starts.append(cycle)
-        limit = (tile + 1 + (first or row > 0)) * p.words
+        limit = ends[tile + (first or row > 0)]
         if came[1] > launched[1] and launched[1] < limit:
             launched[1] += 1
         if first or (row and came[0] > launched[0]):

@@ -9,7 +9,7 @@ from celosia.hw.registers import Activity
 from celosia.sw.compiler.program import Program
 from celosia.sw.performance.channels import Memory
 from celosia.sw.performance.replay import Replay, replay
-from celosia.sw.performance.works import works_of
+from celosia.sw.performance.works import Gathered, works_of
 
 WORKLOAD_ERROR = 0.02
 """Largest error of `Prediction.cycles` on the bench workloads, against the RTL; `celosia analyze correlate` and
@@ -24,7 +24,7 @@ class Prediction:
 
     `units`: cycles of every unit by activity, as `celosia.sw.runtime.driver.Counters.activity` gives them; each adds up
     to `cycles`. `bytes_read`, `bytes_written`: what LOAD received and STORE sent, as counted; `bytes_fetched`:
-    instructions. `program`: what was replayed.
+    instructions. `program`: what was replayed. `phases`: cycles of the array by what it works on (`works.PHASES`).
     """
 
     program: Program
@@ -34,6 +34,7 @@ class Prediction:
     bytes_read: int
     bytes_written: int
     bytes_fetched: int
+    phases: dict[str, int]
     error: float = WORKLOAD_ERROR
 
     @property
@@ -53,11 +54,15 @@ class Prediction:
         return self.program.ideal_cycles / self.cycles
 
 
-def predict(program: Program, memory: Memory | None = None) -> Prediction:
-    """Cycles of `program` behind `memory` (by default 20 cycles of latency and the bus's full bandwidth)."""
+def predict(program: Program, memory: Memory | None = None, gathered: Gathered | None = None) -> Prediction:
+    """Cycles of `program` behind `memory` (by default 20 cycles of latency and the bus's full bandwidth).
+
+    `gathered`: keys that its gather instructions work on, as a functional device that ran it tells them; without it,
+    as many as they can.
+    """
     memory = memory or Memory()
     with without_collection():
-        works = works_of(program)
+        works = works_of(program, gathered)
         result = replay(works, memory)
     cycles, bus = round(result.cycles), program.config.bus.bytes
     return Prediction(
@@ -68,6 +73,7 @@ def predict(program: Program, memory: Memory | None = None) -> Prediction:
         bytes_read=works.beats(Unit.LOAD) * bus,
         bytes_written=works.beats(Unit.STORE) * bus,
         bytes_fetched=sum(works.fetches) * bus,
+        phases=works.phases(),
     )
 
 

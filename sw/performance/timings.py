@@ -13,6 +13,8 @@ from celosia.hw.array.systolic import latency as array_latency
 from celosia.hw.config import Config
 from celosia.hw.control.requests import BURST_INSTRUCTIONS, burst_beats
 from celosia.hw.control.run import SETTLE_CYCLES
+from celosia.hw.hdp.config import engine_config
+from celosia.hw.hdp.engine import SparsityEngine
 from celosia.hw.isa import INSTRUCTION_BYTES
 from celosia.hw.memory.maxima import tree_latency
 from celosia.hw.numerics import ROW_MULT_BITS, SD_BITS
@@ -84,6 +86,10 @@ ARRAY_AHEAD = 2
 """Cycles before an instruction's last row at which the next one takes its place in the sequencer."""
 ADDED = 4
 """From sums to a row that is visible in the accumulator."""
+ARRAY_SKIP = 8
+"""From an instruction taken to its token, of a matmul that gathers no keys."""
+LIST_WRITE = 4
+"""From the last mask of a row of blocks to its list being there for matmuls that wait."""
 
 # POST.
 POST_JOBS = 2
@@ -115,7 +121,8 @@ class Timings:
     `array`: from a row entering the array to its token; `maximum`: more, when its maximum counts. `lanes`: from a
     slot entering to its result; `records_back`: to its records being free, for NORM; `sums`: to its sums.
     `softmax_row`, `norm_row`: first factor of the row unit; `softmax_period`, `norm_period`: each further one.
-    `table`: loading the table. `fetch_beats`, `fetch_depth`: longest burst and queue of fetch, in beats.
+    `table`: loading the table. `decide`: from a DECIDE's last sums to the first masks; 0 without HDP.
+    `fetch_beats`, `fetch_depth`: longest burst and queue of fetch, in beats.
     """
 
     config: Config
@@ -129,6 +136,7 @@ class Timings:
     softmax_period: int
     norm_period: int
     table: int
+    decide: int
     fetch_beats: int
     fetch_depth: int
 
@@ -151,6 +159,7 @@ def timings(config: Config) -> Timings:
         norm_row=MOMENT_CYCLES + normaliser + root + divider,
         softmax_period=divider,
         norm_period=max(MOMENT_PERIOD, root, divider),
+        decide=SparsityEngine(engine_config(config)).latency if config.hdp else 0,
         table=(1 << config.post.table_bits) // TABLE_BYTES,
         fetch_beats=burst_beats(config),
         fetch_depth=FETCH_BURSTS * BURST_INSTRUCTIONS * INSTRUCTION_BYTES // config.bus.bytes,

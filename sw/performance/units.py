@@ -132,14 +132,18 @@ class ArrayModel(UnitModel):
         self.windows: list[Window] = []  # when it reads
         self.ends: list[float] = []
         self.done = 0.0
+        self.lists: dict[int, float] = {}  # when they are written
 
     def execute(self, work: Product, ready: float) -> float:
         """Take an instruction whose tokens are there at `ready`; when its token is there."""
         index = len(self.ends)
         if index >= t.ARRAY_JOBS:
             ready = max(ready, self.ends[index - t.ARRAY_JOBS] - t.ARRAY_AHEAD)
+        there = max(ready, self.lists.get(work.gathers, 0.0))
+        if not work.tiles:
+            return self._skip(ready, there)
         rows, period = work.rows, max(work.rows, work.words + work.lost)
-        weights = max(ready + t.ARRAY_FETCH, self.tile_start) + work.words
+        weights = max(there + t.ARRAY_FETCH, self.tile_start) + work.words
         first = max(weights, self.rows_end)
         self.stall_out += first - max(self.rows_end, ready + 1) + (work.tiles - 1) * (period - rows)
         self.busy += work.tiles * rows
@@ -149,7 +153,18 @@ class ArrayModel(UnitModel):
         self.taken.append(ready)
         self.ends.append(self.rows_end)
         late = self.timings.maximum if work.maxima else 0
-        self.done = max(self.done + 1, self.rows_end - 1 + self.timings.array + late)
+        end = self.rows_end - 1 + self.timings.array
+        if work.decides >= 0:
+            self.lists[work.decides] = end + self.timings.decide + work.masks + t.LIST_WRITE
+            return self.lists[work.decides]
+        self.done = max(self.done + 1, end + late)
+        return self.done
+
+    def _skip(self, ready: float, there: float) -> float:
+        """An instruction without keys."""
+        self.taken.append(ready)
+        self.ends.append(max(self.ends[-1] if self.ends else 0.0, there))
+        self.done = max(self.done + 1, there + t.ARRAY_SKIP)
         return self.done
 
 
@@ -207,7 +222,7 @@ class PostModel(UnitModel):
 
     def _stream(self, work: Beats, ready: float) -> float:
         """Last slot of an instruction without records."""
-        return self._end(work, self._first(work, ready), work.groups * (work.slots + work.pause) - work.pause)
+        return self._end(work, self._first(work, ready), max(0, work.groups * (work.slots + work.pause) - work.pause))
 
     def _end(self, work: Beats, begin: float, slots: int) -> float:
         """Last of `slots` slots, one a cycle unless STORE is in the way of what they read, or LOAD of what they write.

@@ -1,8 +1,11 @@
 """What a program asks of each unit, taken from its instructions once: the input of the replay."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from celosia.hw.config import Config
 from celosia.hw.dma.axi import PAGE_BYTES
@@ -14,6 +17,11 @@ from celosia.sw.performance.columns import Columns
 from celosia.sw.performance.conflicts import lost_a_group
 from celosia.sw.performance.timings import POST_RECORDS, timings
 
+DENSE, DECISIONS, SCORES, CONTEXT = PHASES = ("dense", "decisions", "scores", "context")
+"""What the array works on: anything that is not pruned, and the three parts of pruned attention."""
+Gathered = Mapping[int, npt.NDArray[np.int64]]
+"""Keys that each gather instruction of a program works on, by its number, as the functional device tells them."""
+
 
 class Transfer(NamedTuple):
     """A LOAD or STORE. `bursts`: beats of each."""
@@ -24,7 +32,9 @@ class Transfer(NamedTuple):
 class Product(NamedTuple):
     """A MATMUL. `rows` of each of `tiles` tiles, whose weights are `words` words. `maxima`: row maxima follow.
 
-    `lost`: cycles a tile that its weights lose to its rows in the banks of the scratchpad.
+    `lost`: cycles a tile that its weights lose to its rows in the banks of the scratchpad. `phase`: of `PHASES`.
+    `decides`: of a DECIDE, the list that it writes, after `masks` groups of masks; `gathers`: the list that it waits
+    for; -1: none.
     """
 
     rows: int
@@ -32,6 +42,15 @@ class Product(NamedTuple):
     words: int
     maxima: bool
     lost: float
+    phase: str = DENSE
+    decides: int = -1
+    gathers: int = -1
+    masks: int = 0
+
+    @property
+    def cycles(self) -> float:
+        """Of the array, when nothing holds it up."""
+        return self.tiles * max(self.rows, self.words + self.lost)
 
 
 class Beats(NamedTuple):
@@ -81,6 +100,14 @@ class Works:
         """Beats of all transfers of a unit."""
         return sum(sum(one.what.bursts) for one in self.works if one.unit == unit and isinstance(one.what, Transfer))
 
+    def phases(self) -> dict[str, int]:
+        """Cycles of the array by what it works on, when nothing holds it up; see `PHASES`."""
+        found = dict.fromkeys(PHASES, 0.0)
+        for one in self.works:
+            if isinstance(one.what, Product):
+                found[one.what.phase] += one.what.cycles
+        return {phase: round(cycles) for phase, cycles in found.items()}
+
     def rivalry(self, period: float) -> bool:
         """Whether units can lose cycles to one another in the scratchpad. `period`: cycles a beat on the bus."""
         posts = [one.what for one in self.works if isinstance(one.what, Beats)]
@@ -91,10 +118,10 @@ _UNITS = tuple(tuple(unit for unit in range(len(Unit)) if mask >> unit & 1) for 
 """Units of a mask."""
 
 
-def works_of(program: Program) -> Works:
-    """The works of a program."""
+def works_of(program: Program, gathered: Gathered | None = None) -> Works:
+    """The works of a program. Without `gathered`, gather instructions work on as many keys as they can."""
     config, columns = program.config, Columns(program)
-    reader, found = _Reader(config, columns), {}
+    reader, found = _Reader(config, columns, gathered or {}), {}
     for opcode in columns.opcodes:
         unit = opcode.unit
         if unit is not None:
@@ -122,8 +149,8 @@ def _fetches(config: Config, size: int) -> list[int]:
 class _Reader:
     """From instructions to works, one method an operation."""
 
-    def __init__(self, config: Config, columns: Columns) -> None:
-        self.config, self.columns = config, columns
+    def __init__(self, config: Config, columns: Columns, gathered: Gathered) -> None:
+        self.config, self.columns, self.gathered = config, columns, gathered
         self.halves = 2 if config.post.lanes == config.word_bytes else 1
         self.bursts: dict[tuple[int, int], tuple[int, ...]] = {}
 
@@ -131,6 +158,7 @@ class _Reader:
         """All instructions of an opcode, in order."""
         methods: dict[Opcode, Callable[[], Iterator[Product] | Iterator[Beats]]] = {
             Opcode.MATMUL: self._products,
+            Opcode.DECIDE: self._decisions,
             Opcode.TABLE: self._tables,
             Opcode.REQUANT: self._requants,
             Opcode.EXP: self._exps,
@@ -169,19 +197,65 @@ class _Reader:
 
     def _products(self) -> Iterator[Product]:
         """Tiles, the words of one tile's weights, and what rows and weights lose to one another."""
-        rows, columns, banks = self.config.array.rows, self.config.array.columns, self.config.scratchpad.banks
-        shape = self.columns.fields(Opcode.MATMUL, "m", "n_tiles", "k_tiles", "transposed", "maxima")
-        places = self.columns.fields(Opcode.MATMUL, "a_address", "a_stride", "b_address", "b_stride")
-        for (m, n, k, transposed, maxima), (a, a_step, b, b_step) in zip(
-            zip(*shape, strict=True), zip(*places, strict=True), strict=True
+        op, rows, columns = Opcode.MATMUL, self.config.array.rows, self.config.array.columns
+        shape = self.columns.fields(op, "m", "n_tiles", "k_tiles", "transposed", "maxima")
+        places = self.columns.fields(op, "a_address", "a_stride", "b_address", "b_stride")
+        keys = self._keys(op)
+        for (m, n, k, transposed, maxima), place, (there, which) in zip(
+            zip(*shape, strict=True), zip(*places, strict=True), keys, strict=True
         ):
             words = columns if transposed else rows * max(1, columns // rows)
-            lost = 0.0
-            if m <= words:
-                steps = (columns, b_step) if transposed else (b_step, rows)
-                addresses = (value % banks for value in (a, a_step, b, *steps))
-                lost = operands.lost(operands.Pattern(banks, m, words, n, k, *addresses))
-            yield Product(m, n * k, words, bool(maxima), lost)
+            if which < 0:
+                yield Product(m, n * k, words, bool(maxima), self._lost(m, n, k, transposed, place))
+                continue
+            there = np.arange((n * columns) if transposed else (k * rows)) if there is None else there
+            n, k = (min(n, -(-len(there) // columns)), k) if transposed else (n, min(k, -(-len(there) // rows)))
+            lost = self._lost_by_gather(m, n, k, transposed, place, there) if len(there) else 0.0
+            tiles, phase = n * k if len(there) else 0, SCORES if transposed else CONTEXT
+            yield Product(m, tiles, words, bool(maxima), lost, phase, gathers=which)
+
+    def _decisions(self) -> Iterator[Product]:
+        """The same of integer passes."""
+        op = Opcode.DECIDE
+        shape = self.columns.fields(op, "m", "n_tiles", "k_tiles", "list")
+        places = self.columns.fields(op, "a_address", "a_stride", "b_address", "b_stride")
+        for (m, n, k, which), place in zip(zip(*shape, strict=True), zip(*places, strict=True), strict=True):
+            lost = self._lost(m, n, k, 1, place)
+            yield Product(m, n * k, self.config.array.columns, False, lost, DECISIONS, which, masks=n)
+
+    def _keys(self, op: Opcode) -> Iterator[tuple[npt.NDArray[np.int64] | None, int]]:
+        """The keys that each instruction of an opcode gathers, None where they are not known, and its list or -1."""
+        gather, lists = self.columns.fields(op, "gather", "list")
+        for place, gathers, which in zip(self.columns.places(op).tolist(), gather, lists, strict=True):
+            yield self.gathered.get(place), which if gathers and self.config.hdp else -1
+
+    def _lost(self, m: int, n: int, k: int, transposed: int, place: tuple[int, ...]) -> float:
+        rows, columns, banks = self.config.array.rows, self.config.array.columns, self.config.scratchpad.banks
+        words = columns if transposed else rows * max(1, columns // rows)
+        if m > words:
+            return 0.0
+        a, a_step, b, b_step = place
+        steps = (columns, b_step) if transposed else (b_step, rows)
+        return operands.lost(
+            operands.Pattern(banks, m, words, n, k, *(value % banks for value in (a, a_step, b, *steps)))
+        )
+
+    def _lost_by_gather(
+        self, m: int, n: int, k: int, transposed: int, place: tuple[int, ...], keys: npt.NDArray[np.int64]
+    ) -> float:
+        rows, columns, banks = self.config.array.rows, self.config.array.columns, self.config.scratchpad.banks
+        a, a_step, b, b_step = place
+        tiles = [(i, j) for i in range(n) for j in range(k)][: operands.TILES]
+        if transposed:
+            words = [b + j * b_step + keys[i * columns : (i + 1) * columns] for i, j in tiles]
+        else:
+            blocks = [i * columns // rows + np.arange(max(1, columns // rows))[:, None] for i, _ in tiles]
+            words = [
+                (b + block * b_step + keys[j * rows : (j + 1) * rows]).reshape(-1)
+                for block, (_, j) in zip(blocks, tiles, strict=True)
+            ]
+        left = [((a + j * a_step + np.arange(m)) % banks).tolist() for _, j in tiles]
+        return operands.lost_by_gather(left, [(one % banks).tolist() for one in words])
 
     def _tables(self) -> Iterator[Beats]:
         """The activation table."""
@@ -204,11 +278,13 @@ class _Reader:
 
     def _exps(self) -> Iterator[Beats]:
         """One slot a row; rows' sums are gathered."""
-        op = Opcode.EXP
-        for m, groups, last, stride in zip(*self.columns.fields(op, "m", "groups", "last", "out_stride"), strict=True):
-            rows = m if last else 0
+        op, rows, lanes = Opcode.EXP, self.config.array.rows, self.config.post.lanes
+        fields = self.columns.fields(op, "m", "groups", "last", "out_stride")
+        for (m, groups, last, stride), (keys, which) in zip(zip(*fields, strict=True), self._keys(op), strict=True):
+            if which >= 0 and keys is not None:
+                groups = min(groups, -(-len(keys) // rows) * rows // lanes)
             pause = max(0, GROUP_PERIOD - m)
-            yield Beats(groups, m, 0, 0, True, rows, self._jumps(m, stride), op, False, pause)
+            yield Beats(groups, m, 0, 0, True, m if last else 0, self._jumps(m, stride), op, False, pause)
 
     def _residuals(self) -> Iterator[Beats]:
         """As many slots a row as words of residuals; rows' sums are gathered."""

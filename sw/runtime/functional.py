@@ -10,6 +10,7 @@ from celosia.hw.control.requests import burst_beats
 from celosia.hw.isa import HDP_OPCODES, INSTRUCTION_BYTES, MAGIC, UNITS, VERSION, WINDOWS, Opcode, Trap, Unit
 from celosia.hw.registers import BY_NAME, REGISTERS, Activity, identity
 from celosia.sw.compiler.codec import CodecError, Instruction, decode, header_fields, unpack
+from celosia.sw.golden.rounding import IntArray
 from celosia.sw.runtime.checks import TrapError
 from celosia.sw.runtime.device import Bytes, Device, DeviceError
 from celosia.sw.runtime.machine import Machine
@@ -22,8 +23,8 @@ class FunctionalDevice(Device):
     """Executes programs instruction by instruction; it has no notion of cycles.
 
     `seed`: None runs the units in turn; a number picks, at every step, a random unit among those whose tokens are
-    there, so that a program whose tokens do not keep its dependencies gives other results. `gathered`: how many keys
-    each gather instruction of the last run worked on, by its number.
+    there, so that a program whose tokens do not keep its dependencies gives other results. `gathered`: the keys
+    that each gather instruction of the last run worked on, by its number.
     """
 
     name = "functional"
@@ -35,7 +36,7 @@ class FunctionalDevice(Device):
         self.registers = {register.offset: register.reset for register in REGISTERS}
         self.registers |= {BY_NAME[name].offset: value for name, value in identity(config).items()}
         self.executed = 0
-        self.gathered: dict[int, int] = {}
+        self.gathered: dict[int, IntArray] = {}
 
     def read_register(self, offset: int) -> int:
         """A register. Errors: DeviceError when there is none at `offset`."""
@@ -171,11 +172,11 @@ class FunctionalDevice(Device):
 
     def _step(self, pc: int, one: Instruction) -> None:
         try:
-            count = self.machine.execute(one)
+            keys = self.machine.execute(one)
         except TrapError as error:
             raise TrapError(error.code, error.address, pc) from None
-        if count is not None:
-            self.gathered[pc] = count
+        if keys is not None:
+            self.gathered[pc] = keys
         self.executed += 1
 
     def _deadlock(self, queues: list[deque[tuple[int, Instruction]]], missing: dict[int, list[int]]) -> Exception:

@@ -49,8 +49,8 @@ class Machine:
             Opcode.TABLE: self._load_table,
         }
 
-    def execute(self, one: Instruction) -> int | None:
-        """The effect of an instruction. Returns how many keys a gather instruction worked on; None for any other.
+    def execute(self, one: Instruction) -> IntArray | None:
+        """The effect of an instruction. Returns the keys that a gather instruction worked on; None for any other.
 
         Errors: TrapError; ValueError and OverflowError for what no program may do and no trap tells.
         """
@@ -66,7 +66,7 @@ class Machine:
             self._exp(one)
         elif len(keys):
             self._matmul(one, keys)
-        return len(keys)
+        return keys
 
     # Addresses: `check` has found them to be legal
 

@@ -125,7 +125,8 @@ def test_heads_are_pruned(tokens: int) -> None:
     assert 0 < run.sparsity.counts["pruned_heads"].sum() < 6
     counts = driver.device.gathered
     assert (
-        sum(count == 0 for count in counts.values()) == 3 * -(-tokens // 4) * run.sparsity.counts["pruned_heads"].sum()
+        sum(not len(keys) for keys in counts.values())
+        == 3 * -(-tokens // 4) * run.sparsity.counts["pruned_heads"].sum()
     )
     high, decided = -(-tokens // 4), 0
     for one in driver.program.instructions:
@@ -187,4 +188,4 @@ def test_what_does_not_fit() -> None:
     compile_encoder(override(TINY, ["hdp.lists=16"]), encoder, 31, policy=few)
     small = override(TINY, ["scratchpad.kib=2"])
     with pytest.raises(CompileError, match=r"must be whole in a scratchpad of 2 KiB; scratchpad.kib = 4 would do"):
-        compile_encoder(small, encoder, 40, policy=tested)
+        compile_encoder(small, encoder, 64, policy=tested)

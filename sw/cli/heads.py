@@ -1,0 +1,124 @@
+"""`celosia bench` of attention workloads: pruned, and the same heads without pruning on the same accelerator."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from celosia.sw.cli import output
+from celosia.sw.cli.options import Choice, DeviceKind
+
+if TYPE_CHECKING:
+    from celosia.hw.config import Config
+    from celosia.sw.attention import AttentionWorkload
+    from celosia.sw.cli.execution import Outcome
+    from celosia.sw.compiler.program import Program
+    from celosia.sw.performance.prediction import Prediction
+
+PRUNED_COLUMNS = [
+    "workload", ">blocks pruned", ">ideal", ">cycles", ">modelled", ">dense", ">modelled", ">speed-up",
+    ">K and V not read", "= golden",
+]  # fmt: skip
+
+
+def measure_heads(
+    choice: Choice, workload: "AttentionWorkload", kind: DeviceKind, bus: dict[str, Any], check: bool = True
+) -> dict[str, Any]:
+    """The result of an attention workload, in the form of `bench.describe`, and more.
+
+    `block_sparsity`, `head_sparsity`: shares that were pruned. `ideal_cycles`: of the integer pass, and of Q x K and
+    P x V of kept blocks. `phases`: cycles of the array by what it works on, if nothing holds it up. `dense_cycles`: of
+    the same heads without pruning; `speed_up`: over them, measured, or modelled on a device without cycles.
+    `modelled_cycles`, `modelled_dense_cycles`: of the performance model. `bytes_skipped`: of K and V, not fetched from
+    the scratchpad. `golden_exact`: the context is that of the golden model, pruned and dense.
+    Errors: CliError, CompileError, ModelError.
+    """
+    from celosia.sw.cli.bench import describe
+    from celosia.sw.cli.execution import ratio
+
+    config, policy = choice.config, workload.policy(choice.config)
+    with output.step(f"compiling {workload.name}"):
+        dense, sparse = _programs(config, workload)
+    expected, run = workload.golden(config, policy)
+    sparse.macs = workload.macs(workload.kept_scores(policy, run))
+    with output.step(f"{workload.name} on the {kind} device, pruned and dense"):
+        outcomes = [_run(config, workload, one, kind, bus, check) for one in (sparse, dense)]
+    exact = [expected, workload.golden(config, policy.dense(1, approximate=False))[0]]
+    modelled = _predictions(config, workload, [sparse, dense], bus)
+    result = describe(workload.name, choice, kind, bus, outcomes[0])
+    pruned, whole = outcomes[0].cycles or modelled[0].cycles, outcomes[1].cycles or modelled[1].cycles
+    if outcomes[1].comparison and outcomes[1].comparison.differing:
+        result |= {"bit_exact": False, "first_difference": f"without pruning: {outcomes[1].comparison.first}"}
+    return result | {
+        "rho": policy.rho[0] / 256,
+        "block_sparsity": round(run.sparsity.block_sparsity, 4),
+        "head_sparsity": round(run.sparsity.head_sparsity, 4),
+        "phases": modelled[0].phases,
+        "dense_cycles": outcomes[1].cycles,
+        "speed_up": ratio(whole, pruned),
+        "modelled_cycles": modelled[0].cycles,
+        "modelled_dense_cycles": modelled[1].cycles,
+        "bytes_skipped": int(run.sparsity.counts["bytes_skipped"].sum()),
+        "golden_exact": all(np.array_equal(o.y, y) for o, y in zip(outcomes, exact, strict=True)),
+    }
+
+
+def _programs(config: "Config", workload: "AttentionWorkload") -> tuple["Program", "Program"]:
+    """Dense and pruned."""
+    from celosia.sw.compiler.heads import compile_heads
+    from celosia.sw.compiler.pruning import prunings
+
+    (pruning,) = prunings(config, workload.policy(config), 1, workload.tokens)
+    shape = (workload.layer(config), workload.tokens, workload.heads, workload.head)
+    return compile_heads(config, *shape), compile_heads(config, *shape, pruning)
+
+
+def _run(
+    config: "Config",
+    workload: "AttentionWorkload",
+    program: "Program",
+    kind: DeviceKind,
+    bus: dict[str, Any],
+    check: bool,
+) -> "Outcome":
+    from celosia.sw.cli.execution import open_device, run_program
+
+    device = open_device(config, kind, **bus)
+    reference = open_device(config, DeviceKind.FUNCTIONAL) if check and kind is DeviceKind.RTL else None
+    return run_program(program, device, reference, workload.inputs(), "context")
+
+
+def _predictions(
+    config: "Config", workload: "AttentionWorkload", programs: "list[Program]", bus: dict[str, Any]
+) -> "list[Prediction]":
+    """Of each program, with the keys that a functional run gathers."""
+    from celosia.sw.performance.channels import Memory
+    from celosia.sw.performance.prediction import predict
+    from celosia.sw.runtime.driver import Driver
+    from celosia.sw.runtime.functional import FunctionalDevice
+
+    found = []
+    for program in programs:
+        device = FunctionalDevice(config)
+        Driver(device, program).run(**workload.inputs())
+        found.append(predict(program, Memory(latency=bus["latency"]), device.gathered))
+    return found
+
+
+def pruned_row(result: dict[str, Any]) -> list[str]:
+    """A result as cells of PRUNED_COLUMNS."""
+
+    def number(value: int | None) -> str:
+        return f"{value:,}" if value else "-"
+
+    return [
+        result["workload"],
+        f"{result['block_sparsity']:.1%}",
+        number(result["ideal_cycles"]),
+        number(result["cycles"]),
+        number(result["modelled_cycles"]),
+        number(result["dense_cycles"]),
+        number(result["modelled_dense_cycles"]),
+        f"{result['speed_up']:.2f}",
+        f"{result['bytes_skipped'] / 1e6:.2f} MB",
+        "yes" if result["golden_exact"] else "NO",
+    ]
