@@ -18,6 +18,7 @@ from celosia.sw.model.calibrate import calibration_ids
 from celosia.sw.model.encoder import quantise_embedding
 from celosia.sw.model.evaluate import read_pairs
 from celosia.sw.model.folder import find_model
+from celosia.sw.model.hdp import HdpPolicy
 from celosia.sw.model.quantise import QuantiseOptions, quantise
 from celosia.sw.model.quantised import Int16, QuantisedEncoder
 from celosia.sw.model.reference import embedding_sum, encode, pool
@@ -25,12 +26,13 @@ from celosia.sw.model.reference import embedding_sum, encode, pool
 
 @dataclass
 class Network:
-    """A model on one configuration. `causal`: tokens attend only to those before them."""
+    """A model on one configuration. `causal`: tokens attend only to those before them. `policy`: prunes attention."""
 
     config: Config
     model: BertModel
     encoder: QuantisedEncoder
     causal: bool = False
+    policy: HdpPolicy | None = None
     _programs: dict[int, Program] = field(default_factory=dict)
 
     def program(self, tokens: int) -> Program:
@@ -40,11 +42,16 @@ class Network:
         if tokens not in self._programs:
             try:
                 with step(f"compiling {self.model.name} for {tokens} tokens"):
-                    program = compile_encoder(self.config, self.encoder, tokens, causal=self.causal)
+                    program = self._compile(tokens)
             except CompileError as error:
+                if self.policy is not None and not self._fits(1):
+                    raise CliError(str(error)) from None  # the policy cannot run at any length
                 raise self._too_long(tokens, str(error)) from None
             self._programs[tokens] = program
         return self._programs[tokens]
+
+    def _compile(self, tokens: int) -> Program:
+        return compile_encoder(self.config, self.encoder, tokens, causal=self.causal, policy=self.policy)
 
     def input(self, ids: list[int]) -> Int16:
         """int16 embedding sums [tokens, hidden] of token ids: the program's input `x`."""
@@ -70,7 +77,7 @@ class Network:
     def _fits(self, tokens: int) -> bool:
         try:
             choose(self.config, tokens, self.encoder.hidden, self.encoder.heads, self.encoder.ffn)  # quick
-            compile_encoder(self.config, self.encoder, tokens, causal=self.causal)
+            self._compile(tokens)
         except CompileError:
             return False
         return True
@@ -83,12 +90,18 @@ class Network:
         return CliError(f"a sequence of {tokens} tokens does not fit: {reason}; the longest that fits has {longest}")
 
 
-def prepare(config: Config, model: BertModel, calibration: Path | None = None, causal: bool = False) -> Network:
+def prepare(
+    config: Config,
+    model: BertModel,
+    calibration: Path | None = None,
+    causal: bool = False,
+    policy: HdpPolicy | None = None,
+) -> Network:
     """Calibrate and quantise a model. Errors: CliError, ModelError."""
     sentences = None if calibration is None else sentences_of(calibration)
     ranges = calibration_of(model, calibration_ids(model, sentences))
     options = QuantiseOptions(table_bits=config.post.table_bits, softmax=config.post.softmax, gelu=config.post.gelu)
-    return Network(config, model, quantise(model, ranges, options), causal)
+    return Network(config, model, quantise(model, ranges, options), causal, policy)
 
 
 def token_ids(model: BertModel, texts: list[str]) -> list[list[int]]:

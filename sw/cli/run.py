@@ -1,6 +1,7 @@
 """`celosia run`: sentences through a model on a device."""
 
 import itertools
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -22,6 +23,7 @@ from celosia.sw.cli.options import (
     StallsOption,
     resolve,
 )
+from celosia.sw.cli.pruning import read_policy
 
 ModelArgument = Annotated[
     str,
@@ -45,6 +47,10 @@ def run(
     seed: SeedOption = 0,
     causal: CausalOption = False,
     calibration: CalibrationOption = None,
+    hdp: Annotated[
+        Path | None,
+        typer.Option("--hdp", metavar="POLICY", help="Prune attention, by a file of `celosia calibrate hdp`."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Run a model on sentences; print their similarity, the distance to the float model, cycles and utilisation."""
@@ -55,9 +61,10 @@ def run(
     from celosia.sw.cli.network import prepare, token_ids
     from celosia.sw.model.folder import load_model
 
+    policy = None if hdp is None else read_policy(hdp)
     loaded = load_model(model)
     ids = token_ids(loaded, text)
-    network = prepare(choice.config, loaded, calibration, causal)
+    network = prepare(choice.config, loaded, calibration, causal, policy)
     for one in ids:
         network.program(len(one))  # a sequence that does not fit is told before anything slow begins
     target = open_device(choice.config, device, latency=latency, stalls=stalls, seed=seed)
@@ -68,7 +75,14 @@ def run(
         with output.step(f"text {number} of {len(ids)}: {len(one)} tokens on the {device} device"):
             outcomes.append(runner.run(one))
     result = summary(choice, device, network, text, ids, outcomes)
+    if policy is not None:
+        from celosia.sw.cli.pruned import pruning_of
+
+        with output.step("the golden model, pruned"):
+            result["hdp"] = pruning_of(network, policy, ids, outcomes)
     output.print_json(result) if json else show(result)
+    if not result.get("hdp", {}).get("golden_exact", True):
+        raise CliError("the device differs from the golden model", FAILED)
     if any(outcome.comparison and outcome.comparison.differing for outcome in outcomes):
         raise CliError("the device differs from the functional one", FAILED)
 
@@ -83,8 +97,9 @@ def summary(
 ) -> dict[str, Any]:
     """The result of a run, as printed by --json.
 
-    `similarity`, `similarity_float`: cosine of the embeddings of every two texts, [texts][texts]. `cosine_to_float`:
-    the worst of all texts. `cycles`, `utilisation`: of all texts together; None on the functional device.
+    With --hdp there is `hdp` as well (`celosia.sw.cli.pruned.pruning_of`). `similarity`, `similarity_float`: cosine of
+    the embeddings of every two texts, [texts][texts]. `cosine_to_float`: the worst of all texts. `cycles`,
+    `utilisation`: of all texts together; None on the functional device.
     """
     import numpy as np
 
@@ -165,6 +180,10 @@ def show(result: dict[str, Any]) -> None:
             for i, j in itertools.combinations(range(len(rows)), 2)
         ]
         tables.append(output.make_table("similarity", ["texts", f">{result['device']}", ">float model"], pairs))
+    if "hdp" in result:
+        from celosia.sw.cli.pruned import PRUNING_COLUMNS, pruning_row
+
+        tables.append(output.make_table("pruning", PRUNING_COLUMNS, [pruning_row(result["hdp"])]))
     output.print_tables(*tables)
     if check := result["check"]:
         found = f"{check['differing']:,} differ; first: {check['first_difference']}"
