@@ -9,6 +9,7 @@ from celosia.hw.isa import Activation, Opcode
 from celosia.hw.post.kernels.ibert import gelu_constants
 from celosia.sim.fuzz.builder import SCRATCH_BYTES, Builder
 from celosia.sim.fuzz.frame import kept_rows
+from celosia.sim.fuzz.pruned import PrunedBody
 from celosia.sw.compiler.codec import pack_constants
 from celosia.sw.compiler.program import CONSTANTS, SCRATCH
 from celosia.sw.compiler.regions import space_sizes
@@ -36,6 +37,9 @@ class Body:
             self.load: 4, self.copy_back: 2, self.store: 3, self.matmul: 5, self.attention: 3, self.requant: 5,
             self.by_row: 2, self.residual: 4, self.norm: 4, self.chain: 3, self.table: 1,
         }  # fmt: skip
+        if self.config.hdp is not None:
+            pruned = PrunedBody(self, self.config.hdp)
+            self._makers |= {pruned.decide: 3, pruned.matmul: 3, pruned.attention: 3}
 
     def fill(self, length: int) -> None:
         """Add until there are `length` instructions."""
@@ -44,10 +48,11 @@ class Body:
 
     # Sizes and places
 
-    def _rows(self, most: int = 24) -> int:
+    def rows(self, most: int = 24) -> int:
+        """A number of rows, small more often than not."""
         return min(most, self.rng.choice([1, 1, 2, 2, 3, 3, 4, 5, 7, 8, self.rng.randint(1, 24)]))
 
-    def _place(self, space: Space, span: int, step: int = 1) -> int:
+    def place(self, space: Space, span: int, step: int = 1) -> int:
         """A first address for `span` words: often at an end, or where another instruction has just been."""
         last = (self.sizes[space] - span) // step
         if last < 0:
@@ -63,19 +68,22 @@ class Body:
         """Of reads: any. Below the natural one runs overlap."""
         return self.rng.choice([natural, natural, natural + self.rng.randint(1, 5), 0, self.rng.randint(0, natural)])
 
-    def _tensor(self, blocks: int, length: int, *, written: bool) -> tuple[int, int]:
+    def tensor(self, blocks: int, length: int, *, written: bool) -> tuple[int, int]:
         """Address and stride of a scratchpad tensor."""
         stride = length + self.rng.choice([0, 0, 1, 3]) if written else self._stride(length)
-        return self._place(Space.SCRATCHPAD, (blocks - 1) * stride + length), stride
+        return self.place(Space.SCRATCHPAD, (blocks - 1) * stride + length), stride
 
-    def _acc(self, m: int, tiles: int, *, written: bool) -> dict[str, int]:
+    def acc(self, m: int, tiles: int, *, written: bool) -> dict[str, int]:
+        """Accumulator rows of `tiles` tiles of `m`."""
         stride = m + self.rng.choice([0, 0, 0, 1, 5]) if written else self._stride(m)
-        return {"acc_address": self._place(Space.ACCUMULATOR, (tiles - 1) * stride + m), "acc_stride": stride}
+        return {"acc_address": self.place(Space.ACCUMULATOR, (tiles - 1) * stride + m), "acc_stride": stride}
 
-    def _stat(self, m: int) -> int:
-        return self._place(Space.STATISTICS, m)
+    def stat(self, m: int) -> int:
+        """A first statistics row for `m`."""
+        return self.place(Space.STATISTICS, m)
 
-    def _blocks(self, groups: int) -> int:
+    def blocks(self, groups: int) -> int:
+        """Scratchpad blocks of `groups` groups."""
         return -(-groups * self.config.post.lanes // self.config.word_bytes)
 
     def _groups(self) -> int:
@@ -85,9 +93,9 @@ class Body:
     def _shape(self, groups: int | None = None, *, written: bool = False) -> dict[str, int]:
         """The fields that POST's streaming operations share."""
         groups = groups or self._groups()
-        m = self._rows(min(24, self.stat_rows))
-        acc = self._acc(m, -(-groups // self.tile_groups), written=written)
-        return acc | {"m": m, "groups": groups, "stat_row": self._stat(m)}
+        m = self.rows(min(24, self.stat_rows))
+        acc = self.acc(m, -(-groups // self.tile_groups), written=written)
+        return acc | {"m": m, "groups": groups, "stat_row": self.stat(m)}
 
     # LOAD and STORE
 
@@ -104,7 +112,7 @@ class Body:
         return {
             "words": words, "segments": segments, "stride": stride,
             "sp_stride": (sp_stride := rng.choice([words, words, words + rng.randint(1, 7), rng.randint(0, words)])),
-            "address": self._place(Space.SCRATCHPAD, (segments - 1) * sp_stride + words),
+            "address": self.place(Space.SCRATCHPAD, (segments - 1) * sp_stride + words),
         }  # fmt: skip
 
     def _span(self, transfer: dict[str, int]) -> int:
@@ -124,19 +132,19 @@ class Body:
     def store(self) -> bool:
         """STORE to the scratch window."""
         transfer = self._transfer()
-        offset = self._place(Space.MEMORY, self._span(transfer), self.config.beat_bytes)
+        offset = self.place(Space.MEMORY, self._span(transfer), self.config.beat_bytes)
         return self.builder.add(Opcode.STORE, window=SCRATCH, offset=offset, **transfer)
 
     def copy_back(self) -> bool:
         """LOAD from the scratch window."""
         transfer = self._transfer()
-        offset = self._place(Space.MEMORY, self._span(transfer), self.config.beat_bytes)
+        offset = self.place(Space.MEMORY, self._span(transfer), self.config.beat_bytes)
         return self.builder.add(Opcode.LOAD, window=SCRATCH, offset=offset, **transfer)
 
     def _parameters(self, data: np.ndarray) -> int | None:
         """Load parameters somewhere; their address."""
         words = round_up(len(data), self.config.beat_bytes) // self.config.word_bytes
-        address = self._place(Space.SCRATCHPAD, words)
+        address = self.place(Space.SCRATCHPAD, words)
         return address if self.builder.load(address, data) else None
 
     # ARRAY
@@ -144,21 +152,21 @@ class Body:
     def matmul(self, **fixed: int) -> dict[str, int] | None:
         """MATMUL; its fields if it was added."""
         rng, config = self.rng, self.config
-        m = fixed.pop("m", 0) or self._rows(min(24, self.stat_rows))
+        m = fixed.pop("m", 0) or self.rows(min(24, self.stat_rows))
         n_tiles, k_tiles = rng.choice([1, 1, 2, 3, 4]), rng.choice([1, 1, 2, 3, rng.randint(1, 8)])
         n = n_tiles * config.array.columns
         transposed = rng.randint(0, 1)
         length = n if transposed else k_tiles * config.array.rows
         blocks = k_tiles if transposed else -(-n // config.word_bytes)
-        a_address, a_stride = self._tensor(k_tiles, m, written=False)
-        b_address, b_stride = self._tensor(blocks, length, written=False)
+        a_address, a_stride = self.tensor(k_tiles, m, written=False)
+        b_address, b_stride = self.tensor(blocks, length, written=False)
         fields = {
             "unsigned_a": rng.randint(0, 1), "transposed": transposed, "accumulate": rng.randint(0, 1),
             "maxima": rng.randint(0, 1), "maxima_init": rng.randint(0, 1), "causal": rng.randint(0, 1),
             "a_address": a_address, "a_stride": a_stride, "b_address": b_address, "b_stride": b_stride,
-            **self._acc(m, n_tiles, written=True), "m": m, "n_tiles": n_tiles, "k_tiles": k_tiles,
+            **self.acc(m, n_tiles, written=True), "m": m, "n_tiles": n_tiles, "k_tiles": k_tiles,
             "length": rng.choice([n, n, rng.randint(0, n), 65535]), "diagonal": self._diagonal(m, n),
-            "stat_row": self._stat(m), **fixed,
+            "stat_row": self.stat(m), **fixed,
         }  # fmt: skip
         return fields if self.builder.add(Opcode.MATMUL, **fields) else None
 
@@ -187,7 +195,7 @@ class Body:
         """EXP of `total` groups of the scores of `matmul`, in parts that begin with a tile."""
         rng, lanes = self.rng, self.config.post.lanes
         mant, mant_shift = rng.randint(1 << 15, (1 << 16) - 1), rng.choice([8, 12, 16, 20, 40, 63])
-        mult, shift = self._sharpness(matmul)
+        mult, shift = self.sharpness(matmul)
         first = 0
         while first < total:
             tile = first // self.tile_groups
@@ -195,7 +203,7 @@ class Body:
             if groups > self.tile_groups and rng.random() < 0.5:
                 groups = self.tile_groups * rng.randint(1, (groups - 1) // self.tile_groups)
             offset = first * lanes
-            out_address, out_stride = self._tensor(self._blocks(groups), matmul["m"], written=True)
+            out_address, out_stride = self.tensor(self.blocks(groups), matmul["m"], written=True)
             self.builder.add(
                 Opcode.EXP, acc_address=matmul["acc_address"] + tile * matmul["acc_stride"],
                 acc_stride=matmul["acc_stride"], m=matmul["m"], groups=groups, stat_row=matmul["stat_row"],
@@ -208,7 +216,7 @@ class Body:
             if rng.random() < 0.2:
                 self.rng.choice([self.load, self.store, self.requant])()
 
-    def _sharpness(self, matmul: dict[str, int]) -> tuple[int, int]:
+    def sharpness(self, matmul: dict[str, int]) -> tuple[int, int]:
         """Multiplier and shift that spread the scores over the exponents, or that do not."""
         rows = self.builder.machine.acc[matmul["acc_address"] : matmul["acc_address"] + matmul["m"]]
         spread = max(1, int(rows.max() - rows.min()))
@@ -224,11 +232,11 @@ class Body:
     def by_row(self, **fixed: int) -> bool:
         """REQUANT by row factors."""
         fields = self._shape() | fixed
-        fields |= self._acc(fields["m"], -(-fields["groups"] // self.tile_groups), written=False)
+        fields |= self.acc(fields["m"], -(-fields["groups"] // self.tile_groups), written=False)
         return self._put_requant(fields | {"row_factor": 1})
 
     def _put_requant(self, fields: dict[str, int]) -> bool:
-        out_address, out_stride = self._tensor(self._blocks(fields["groups"]), fields["m"], written=True)
+        out_address, out_stride = self.tensor(self.blocks(fields["groups"]), fields["m"], written=True)
         activation = self.rng.choice(list(Activation))
         if activation is Activation.TABLE and self.config.post.gelu == "ibert":
             fields["constants"] = pack_constants(self._gelu())
@@ -249,7 +257,7 @@ class Body:
         parts = [self._shape(written=True)]
         for _ in range(rng.choice([0, 0, 0, 1, 2])):
             groups = self._groups()
-            acc = self._acc(parts[0]["m"], -(-groups // self.tile_groups), written=True)
+            acc = self.acc(parts[0]["m"], -(-groups // self.tile_groups), written=True)
             parts.append(parts[0] | acc | {"groups": groups})
         # More channels than there are: the others count as zero.
         channels = sum(part["groups"] for part in parts) * lanes + rng.choice([0, 0, 0, rng.randint(1, lanes)])
@@ -277,7 +285,7 @@ class Body:
             if address is None:
                 return False
             fields["parameters"] = address
-        where, stride = self._tensor(self._blocks(fields["groups"]), 2 * fields["m"], written=False)
+        where, stride = self.tensor(self.blocks(fields["groups"]), 2 * fields["m"], written=False)
         return self.builder.add(Opcode.RESIDUAL, **fields, residual_address=where, residual_stride=stride)
 
     def norm(self) -> bool:
@@ -287,9 +295,9 @@ class Body:
         return address is not None and self._put_norm(fields | {"parameters": address})
 
     def _put_norm(self, fields: dict[str, int]) -> bool:
-        rng, blocks, m = self.rng, self._blocks(fields["groups"]), fields["m"]
-        out8_address, out8_stride = self._tensor(blocks, m, written=True)
-        out16_address, out16_stride = self._tensor(blocks, 2 * m, written=True)
+        rng, blocks, m = self.rng, self.blocks(fields["groups"]), fields["m"]
+        out8_address, out8_stride = self.tensor(blocks, m, written=True)
+        out16_address, out16_stride = self.tensor(blocks, 2 * m, written=True)
         out8, out16 = rng.choice([(1, 0), (0, 1), (1, 1)])
         return self.builder.add(
             Opcode.NORM, **fields, out8=out8, out16=out16, out8_address=out8_address,
@@ -322,4 +330,4 @@ class Body:
     def table(self) -> bool:
         """TABLE of whatever lies there."""
         words = -(-(1 << self.config.post.table_bits) // self.config.word_bytes)
-        return self.builder.add(Opcode.TABLE, parameters=self._place(Space.SCRATCHPAD, words))
+        return self.builder.add(Opcode.TABLE, parameters=self.place(Space.SCRATCHPAD, words))

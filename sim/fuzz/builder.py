@@ -21,7 +21,7 @@ from celosia.sw.runtime.machine import Machine
 SCRATCH_BYTES = 12288
 """Size of the scratch window: more than one page, so that bursts end at page borders."""
 _CONSTANTS_BYTES = 1 << 22
-_STATE = ("memory", "scratchpad", "acc", "maxima", "sums", "mean", "factor", "shift", "table")
+_STATE = ("memory", "scratchpad", "acc", "maxima", "sums", "mean", "factor", "shift", "table", "pruning")
 
 Raw = npt.NDArray[np.uint8]
 

@@ -1,11 +1,14 @@
 """Small configurations that have, between them, every relation of sizes that the hardware must cope with."""
 
+from dataclasses import replace
+
 from celosia.hw.config import (
     AccumulatorConfig,
     ArrayConfig,
     BusConfig,
     Config,
     ControlConfig,
+    HdpConfig,
     PostConfig,
     ScratchpadConfig,
 )
@@ -14,6 +17,8 @@ from celosia.hw.presets import PRESETS
 CONFIGS: dict[str, Config] = {
     # Everything as wide as everything else, but for the bus.
     "tiny": PRESETS["tiny"],
+    # The same with hybrid dynamic pruning: fewer lists than are in use, short ones.
+    "pruned": replace(PRESETS["tiny"], hdp=HdpConfig(lists=8, keys=64, head_width=16)),
     # More rows than columns: a scratchpad word serves several tiles; two beats a word, short bursts; I-BERT's kernels.
     "tall": Config(
         array=ArrayConfig(rows=8, columns=4),

@@ -282,7 +282,7 @@ class _Reader:
         fields = self.columns.fields(op, "m", "groups", "last", "out_stride")
         for (m, groups, last, stride), (keys, which) in zip(zip(*fields, strict=True), self._keys(op), strict=True):
             if which >= 0 and keys is not None:
-                groups = min(groups, -(-len(keys) // rows) * rows // lanes)
+                groups = min(groups, max(1, -(-len(keys) // rows) * rows // lanes))  # one that is silent without keys
             pause = max(0, GROUP_PERIOD - m)
             yield Beats(groups, m, 0, 0, True, m if last else 0, self._jumps(m, stride), op, False, pause)
 

@@ -173,6 +173,10 @@ def _post(one: Instruction, config: Config) -> Iterable[list[_Check]]:
             break
     if one.opcode is Opcode.TABLE:
         return
+    if not one.groups:  # an EXP without keys
+        stats = one.stat_row + np.arange(one.m)
+        yield [(stats, config.accumulator.stat_rows, Trap.ACCUMULATOR_RANGE)]
+        return
     lanes = config.post.lanes
     channel = np.arange(one.groups)[:, None, None] * lanes
     row = np.arange(one.m)[None, :, None]

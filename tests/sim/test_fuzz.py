@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from celosia.hw.isa import Opcode
+from celosia.hw.isa import HDP_OPCODES, Opcode
 from celosia.sim.fuzz import FuzzError, fuzz
 from celosia.sim.fuzz.configs import CONFIGS
 from celosia.sim.fuzz.runner import draft
@@ -21,7 +21,7 @@ def test_random_programs(name: str) -> None:
     assert tally.cycles > 0
     # Nothing is so seldom legal that it is not tested.
     for opcode in Opcode:
-        if opcode is not Opcode.END:
+        if opcode is not Opcode.END and (opcode not in HDP_OPCODES or CONFIGS[name].hdp):
             assert tally.opcodes[opcode.name] >= PROGRAMS, opcode
 
 
@@ -50,6 +50,10 @@ def test_every_flag_and_relation_comes_up(name: str) -> None:
     size = config.word_bytes
     some(Opcode.LOAD, lambda f: f["segments"] > 1 and f["stride"] > f["words"] * size, lambda f: f["segments"] > 1)
     some(Opcode.STORE, lambda f: f["segments"] > 1 and f["sp_stride"] > f["words"])
+    if config.hdp is not None:
+        some(Opcode.DECIDE, *flags("end_head", "absolute", "peak_rows", "wide"), lambda f: f["m"] < config.array.rows)
+        some(Opcode.MATMUL, *(lambda f, t=t: f.get("gather") and f["transposed"] == t for t in (0, 1)))
+        some(Opcode.MATMUL, lambda f: f.get("headed")), some(Opcode.EXP, lambda f: f.get("gather"))
 
 
 def test_a_difference_is_found_and_made_small(monkeypatch: pytest.MonkeyPatch) -> None:
