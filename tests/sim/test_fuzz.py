@@ -53,7 +53,8 @@ def test_every_flag_and_relation_comes_up(name: str) -> None:
     if config.hdp is not None:
         some(Opcode.DECIDE, *flags("end_head", "absolute", "peak_rows", "wide"), lambda f: f["m"] < config.array.rows)
         some(Opcode.MATMUL, *(lambda f, t=t: f.get("gather") and f["transposed"] == t for t in (0, 1)))
-        some(Opcode.MATMUL, lambda f: f.get("headed")), some(Opcode.EXP, lambda f: f.get("gather"))
+        some(Opcode.MATMUL, lambda f: f.get("headed"))
+        some(Opcode.EXP, lambda f: f.get("gather"))
 
 
 def test_a_difference_is_found_and_made_small(monkeypatch: pytest.MonkeyPatch) -> None:
