@@ -39,7 +39,7 @@ class Body:
         }  # fmt: skip
         if self.config.hdp is not None:
             pruned = PrunedBody(self, self.config.hdp)
-            self._makers |= {pruned.decide: 3, pruned.matmul: 3, pruned.attention: 3}
+            self._makers |= {pruned.decide: 6, pruned.matmul: 6, pruned.attention: 8}
 
     def fill(self, length: int) -> None:
         """Add until there are `length` instructions."""

@@ -14,7 +14,7 @@ from celosia.hw.config import Config
 from celosia.hw.control.requests import BURST_INSTRUCTIONS, burst_beats
 from celosia.hw.control.run import SETTLE_CYCLES
 from celosia.hw.hdp.config import engine_config
-from celosia.hw.hdp.engine import SparsityEngine
+from celosia.hw.hdp.engine import engine_latency
 from celosia.hw.isa import INSTRUCTION_BYTES
 from celosia.hw.memory.maxima import tree_latency
 from celosia.hw.numerics import ROW_MULT_BITS, SD_BITS
@@ -159,7 +159,7 @@ def timings(config: Config) -> Timings:
         norm_row=MOMENT_CYCLES + normaliser + root + divider,
         softmax_period=divider,
         norm_period=max(MOMENT_PERIOD, root, divider),
-        decide=SparsityEngine(engine_config(config)).latency if config.hdp else 0,
+        decide=engine_latency(engine_config(config)) if config.hdp else 0,
         table=(1 << config.post.table_bits) // TABLE_BYTES,
         fetch_beats=burst_beats(config),
         fetch_depth=FETCH_BURSTS * BURST_INSTRUCTIONS * INSTRUCTION_BYTES // config.bus.bytes,
