@@ -37,14 +37,17 @@ class Body:
             self.load: 4, self.copy_back: 2, self.store: 3, self.matmul: 5, self.attention: 3, self.requant: 5,
             self.by_row: 2, self.residual: 4, self.norm: 4, self.chain: 3, self.table: 1,
         }  # fmt: skip
+        self.pruned: PrunedBody | None = None
         if self.config.hdp is not None:
-            pruned = PrunedBody(self, self.config.hdp)
-            self._makers |= {pruned.decide: 6, pruned.matmul: 6, pruned.attention: 8}
+            self.pruned = PrunedBody(self, self.config.hdp)
+            self._makers |= {self.pruned.decide: 6, self.pruned.matmul: 6, self.pruned.attention: 8}
 
     def fill(self, length: int) -> None:
         """Add until there are `length` instructions."""
         while len(self.builder.ops) < length:
             self.rng.choices(list(self._makers), list(self._makers.values()))[0]()
+        if self.pruned is not None:
+            self.pruned.close()
 
     # Sizes and places
 

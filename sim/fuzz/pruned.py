@@ -19,7 +19,12 @@ class PrunedBody:
         self.setting: dict[str, int] = {}
         self.recent = 0  # the list that was written last
 
-    def decide(self) -> bool:
+    def close(self) -> None:
+        """End the head that has begun: the next program on the same device begins with a new one."""
+        while self.setting:
+            self.decide(end_head=1)
+
+    def decide(self, **fixed: int) -> bool:
         """A DECIDE."""
         rng, config, body = self.rng, self.config, self.body
         rows, columns = config.array.rows, config.array.columns
@@ -28,18 +33,17 @@ class PrunedBody:
         n_tiles, k_tiles = -(-length // columns), rng.randint(1, self.hdp.head_width // rows)
         a_address, a_stride = body.tensor(k_tiles, m, written=False)
         b_address, b_stride = body.tensor(k_tiles, n_tiles * columns, written=False)
-        self.setting = self.setting or self._new_setting()
-        fields = self.setting | {
+        setting = self.setting or self._new_setting()
+        fields = setting | {
             "a_address": a_address, "a_stride": a_stride, "b_address": b_address, "b_stride": b_stride,
             "acc_address": body.place(Space.ACCUMULATOR, m), "m": m, "n_tiles": n_tiles, "k_tiles": k_tiles,
             "length": length, "limit": self._limit(), "list": rng.randrange(self.hdp.lists),
-            "slot": rng.randrange(HEAD_SLOTS), "end_head": int(rng.random() < 0.4),
+            "slot": rng.randrange(HEAD_SLOTS), "end_head": int(rng.random() < 0.4), **fixed,
         }  # fmt: skip
         added = body.builder.add(Opcode.DECIDE, **fields)
         if added:
             self.recent = fields["list"]
-            if fields["end_head"]:
-                self.setting = {}
+            self.setting = {} if fields["end_head"] else setting
         return added
 
     def _new_setting(self) -> dict[str, int]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from celosia.hw.config import Config, PostConfig
+from celosia.hw.hdp.widths import Importance
 from celosia.hw.isa import Unit
 from celosia.hw.presets import PRESETS
 from celosia.hw.registers import Activity
@@ -14,9 +15,11 @@ from celosia.sim.fuzz.configs import CONFIGS
 from celosia.sim.rtl.device import RtlDevice
 from celosia.sw.compiler.compile import compile_encoder
 from celosia.sw.compiler.program import Program
+from celosia.sw.golden.hdp import BlockShape
 from celosia.sw.model.bert import random_bert
 from celosia.sw.model.calibrate import calibrate
 from celosia.sw.model.encoder import quantise_embedding, run_golden
+from celosia.sw.model.hdp import HdpPolicy, HdpRun
 from celosia.sw.model.quantise import QuantiseOptions, quantise
 from celosia.sw.model.reference import embedding_sum
 from celosia.sw.runtime.driver import Counters, Driver
@@ -92,6 +95,30 @@ def test_any_length(name: str, tokens: int) -> None:
 def test_edge(tokens: int) -> None:
     config = PRESETS["edge"]
     check(config, "edge", tokens, None, False, RtlDevice(config, latency=20))
+
+
+POLICIES = {
+    "blocks": HdpPolicy(rho=(40, 90), block=BlockShape(4, 2), importance=Importance.MEAN_MAX, approximate=False),
+    "columns": HdpPolicy(rho=(-30, 200), block=BlockShape(4, 1), importance=Importance.ABS_SUM, approximate=False),
+    "heads": HdpPolicy(rho=(0, 0), tau=(0, 40), block=BlockShape(4, 2), importance=Importance.MAX, approximate=False),
+    "no head": HdpPolicy(rho=(0, 0), tau=(1 << 20,) * 2, block=BlockShape(4, 2), approximate=False),
+}
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize(("tokens", "length"), [(1, None), (9, 6), (23, None)])
+def test_pruned(policy: str, tokens: int, length: int | None) -> None:
+    """Attention under a policy: the RTL, the functional device and the golden model agree, and so do their bytes."""
+    config, tested = CONFIGS["pruned"], POLICIES[policy]
+    encoder, x = network("deep", tokens, config.post)
+    program = compile_encoder(config, encoder, tokens, length, policy=tested)
+    golden = run_golden(encoder, x, length, hdp=HdpRun(tested, encoder))
+    functional = Driver(FunctionalDevice(config, tokens), program)
+    driver = Driver(RtlDevice(config, latency=3 * tokens, stalls=tokens % 2 * 0.3, seed=tokens), program)
+    for _ in range(2):
+        np.testing.assert_array_equal(functional.run(x=x)["y"], golden)
+        np.testing.assert_array_equal(driver.run(max_cycles=5_000_000, x=x)["y"], golden)
+        np.testing.assert_array_equal(driver.memory(), functional.memory())
 
 
 def test_a_slower_memory_takes_longer() -> None:

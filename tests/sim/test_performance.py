@@ -9,12 +9,16 @@ import pytest
 from celosia.hw.isa import Unit
 from celosia.sim.fuzz.configs import CONFIGS
 from celosia.sim.rtl.device import RtlDevice
+from celosia.sw.attention import AttentionWorkload
 from celosia.sw.compiler.compile import compile_encoder
+from celosia.sw.compiler.heads import compile_heads
+from celosia.sw.compiler.pruning import prunings
 from celosia.sw.performance import OPERATION_ERROR, WORKLOAD_ERROR, Memory, predict
 from celosia.sw.performance.blank import blank_encoder
 from celosia.sw.performance.correlate import MEMORIES, Point, Row, Task, compare
 from celosia.sw.performance.prediction import Prediction
 from celosia.sw.runtime.driver import Counters, Driver
+from celosia.sw.runtime.functional import FunctionalDevice
 
 POINTS = 9
 MEAN_ERROR = 0.015
@@ -76,6 +80,21 @@ def test_where_the_cycles_go(name, memory):
     for unit in (Unit.LOAD, Unit.ARRAY):
         for activity, cycles in counters.activity(unit).items():
             assert found.units[unit][activity] == pytest.approx(cycles, abs=0.05 * counters.cycles), (unit, activity)
+
+
+@pytest.mark.parametrize("memory", MEMORIES, ids=str)
+@pytest.mark.parametrize("pruned", [0, 50, 80])
+def test_pruned_heads(pruned: int, memory: Memory) -> None:
+    """Attention of which a share is pruned, by the keys that a functional run gathers."""
+    config, workload = CONFIGS["pruned"], AttentionWorkload(24, 8, pruned, heads=4)
+    (pruning,) = prunings(config, workload.policy(config), 1, workload.tokens)
+    program = compile_heads(config, workload.layer(config), workload.tokens, workload.heads, workload.head, pruning)
+    functional, driver = Driver(FunctionalDevice(config), program), Driver(device(Point("", program, memory)), program)
+    expected = functional.run(**workload.inputs())["context"]
+    np.testing.assert_array_equal(driver.run(**workload.inputs())["context"], expected)
+    found, counters = predict(program, memory, functional.device.gathered), driver.counters()
+    assert found.cycles == pytest.approx(counters.cycles, rel=WORKLOAD_ERROR)
+    assert found.units[Unit.ARRAY]["BUSY"] == counters.activity(Unit.ARRAY)["BUSY"]
 
 
 def test_memory_matters_as_in_the_rtl():
