@@ -19,6 +19,7 @@ from celosia.sw.compiler.program import Program
 from celosia.sw.performance import counts
 from celosia.sw.performance.columns import Columns
 from celosia.sw.performance.prediction import Prediction
+from celosia.sw.performance.works import Gathered
 from celosia.sw.technology import Technology, load
 
 
@@ -99,7 +100,7 @@ def count_actions(program: Program, prediction: Prediction) -> Actions:
     counted: Counter[str] = Counter()
     for opcode in columns.opcodes:
         if opcode in _COUNTERS:
-            counted.update(_COUNTERS[opcode](config, columns, opcode))
+            counted.update(_COUNTERS[opcode](config, columns, opcode, prediction.gathered))
     counted["dram_read"] = 8 * (prediction.bytes_read + prediction.bytes_fetched)
     counted["dram_write"] = 8 * prediction.bytes_written
     word, row = 8 * config.word_bytes, 8 * config.acc_row_bytes
@@ -111,7 +112,7 @@ def count_actions(program: Program, prediction: Prediction) -> Actions:
     return Actions(dict(counted), bits)
 
 
-def _transfers(config: Config, columns: Columns, opcode: Opcode) -> dict[str, int]:
+def _transfers(config: Config, columns: Columns, opcode: Opcode, gathered: Gathered) -> dict[str, int]:
     words = int((columns.field(opcode, "words") * columns.field(opcode, "segments")).sum())
     return {"scratchpad_write" if opcode is Opcode.LOAD else "scratchpad_read": words}
 
@@ -120,26 +121,58 @@ def _whole(counted: dict[str, np.ndarray]) -> dict[str, int]:
     return {name: int(count.sum()) for name, count in counted.items()}
 
 
-def _products(config: Config, columns: Columns, opcode: Opcode) -> dict[str, int]:
-    fields = (columns.field(opcode, name) for name in ("m", "n_tiles", "k_tiles", "accumulate", "transposed"))
-    return _whole(counts.products(config, *fields))
+def _products(config: Config, columns: Columns, opcode: Opcode, gathered: Gathered) -> dict[str, int]:
+    rows, across = config.array.rows, config.array.columns
+    names = ("m", "n_tiles", "k_tiles", "accumulate", "transposed")
+    m, n, k, adds, transposed = (columns.field(opcode, name) for name in names)
+    unread = 0  # words of tiles that are not full
+    for index, keys in enumerate(_keys(columns, opcode, gathered)):
+        if keys is None:
+            continue
+        if transposed[index]:
+            n[index] = min(n[index], -(-keys // across))
+            unread += k[index] * max(0, n[index] * across - keys)
+        else:
+            k[index] = min(k[index], -(-keys // rows))
+            unread += n[index] * max(1, across // rows) * max(0, k[index] * rows - keys)
+        if not keys:
+            n[index] = k[index] = 0
+    found = _whole(counts.products(config, m, n, k, adds, transposed))
+    return found | {"scratchpad_read": found["scratchpad_read"] - int(unread)}
 
 
-def _requants(config: Config, columns: Columns, opcode: Opcode) -> dict[str, int]:
+def _keys(columns: Columns, opcode: Opcode, gathered: Gathered) -> list[int | None]:
+    """How many keys each instruction gathers; None where it does not, or where that is not known."""
+    places = columns.places(opcode).tolist()
+    return [len(gathered[place]) if place in gathered else None for place in places]
+
+
+def _decisions(config: Config, columns: Columns, opcode: Opcode, gathered: Gathered) -> dict[str, int]:
+    """The integer pass alone; its operands have four bits, and count as whole ones."""
+    m, n, k = (columns.field(opcode, name) for name in ("m", "n_tiles", "k_tiles"))
+    return _whole(counts.products(config, m, n, k, 0, 1))
+
+
+def _requants(config: Config, columns: Columns, opcode: Opcode, gathered: Gathered) -> dict[str, int]:
     m, groups, by_row = (columns.field(opcode, name) for name in ("m", "groups", "row_factor"))
     looked = columns.field(opcode, "activation") == Activation.TABLE.value
     return _whole(counts.requants(config, m, groups, looked, by_row))
 
 
-def _exps(config: Config, columns: Columns, opcode: Opcode) -> dict[str, int]:
-    return _whole(counts.exps(config, *(columns.field(opcode, name) for name in ("m", "groups"))))
+def _exps(config: Config, columns: Columns, opcode: Opcode, gathered: Gathered) -> dict[str, int]:
+    m, groups = (columns.field(opcode, name) for name in ("m", "groups"))
+    for index, keys in enumerate(_keys(columns, opcode, gathered)):
+        if keys is not None:
+            words = -(-keys // config.array.rows)
+            groups[index] = min(groups[index], words * config.array.rows // config.post.lanes)
+    return _whole(counts.exps(config, m, groups))
 
 
-def _residuals(config: Config, columns: Columns, opcode: Opcode) -> dict[str, int]:
+def _residuals(config: Config, columns: Columns, opcode: Opcode, gathered: Gathered) -> dict[str, int]:
     return _whole(counts.residuals(config, *(columns.field(opcode, name) for name in ("m", "groups", "no_acc"))))
 
 
-def _norms(config: Config, columns: Columns, opcode: Opcode) -> dict[str, int]:
+def _norms(config: Config, columns: Columns, opcode: Opcode, gathered: Gathered) -> dict[str, int]:
     return _whole(counts.norms(config, *(columns.field(opcode, name) for name in ("m", "groups", "out8", "out16"))))
 
 
@@ -147,6 +180,7 @@ _COUNTERS = {
     Opcode.LOAD: _transfers,
     Opcode.STORE: _transfers,
     Opcode.MATMUL: _products,
+    Opcode.DECIDE: _decisions,
     Opcode.REQUANT: _requants,
     Opcode.EXP: _exps,
     Opcode.RESIDUAL: _residuals,

@@ -25,6 +25,7 @@ class Prediction:
     `units`: cycles of every unit by activity, as `celosia.sw.runtime.driver.Counters.activity` gives them; each adds up
     to `cycles`. `bytes_read`, `bytes_written`: what LOAD received and STORE sent, as counted; `bytes_fetched`:
     instructions. `program`: what was replayed. `phases`: cycles of the array by what it works on (`works.PHASES`).
+    `gathered`: keys that it was told.
     """
 
     program: Program
@@ -35,6 +36,7 @@ class Prediction:
     bytes_written: int
     bytes_fetched: int
     phases: dict[str, int]
+    gathered: Gathered
     error: float = WORKLOAD_ERROR
 
     @property
@@ -74,6 +76,7 @@ def predict(program: Program, memory: Memory | None = None, gathered: Gathered |
         bytes_written=works.beats(Unit.STORE) * bus,
         bytes_fetched=sum(works.fetches) * bus,
         phases=works.phases(),
+        gathered=gathered or {},
     )
 
 
