@@ -15,6 +15,7 @@ from celosia.hw.control.requests import BURST_INSTRUCTIONS, burst_beats
 from celosia.hw.control.run import SETTLE_CYCLES
 from celosia.hw.hdp.config import engine_config
 from celosia.hw.hdp.engine import engine_latency
+from celosia.hw.hdp.gather import GatherSequencer
 from celosia.hw.isa import INSTRUCTION_BYTES
 from celosia.hw.memory.maxima import tree_latency
 from celosia.hw.numerics import ROW_MULT_BITS, SD_BITS
@@ -90,6 +91,14 @@ ARRAY_SKIP = 8
 """From an instruction taken to its token, of a matmul that gathers no keys."""
 LIST_WRITE = 4
 """From the last mask of a row of blocks to its list being there for matmuls that wait."""
+RESOLVE = 1
+"""Cycles by which instructions are later in an array with HDP (`hdp.resolver`)."""
+RESOLVE_KEPT = 3
+"""More, for a DECIDE or a gather, which looks its list up."""
+COMPLETE = 2
+"""Cycles by which tokens are later there: they are given in order (`hdp.scoreboard`)."""
+EXP_KEYS = 2
+"""Cycles that an EXP which gathers takes to learn how many keys there are (`post.decode`)."""
 
 # POST.
 POST_JOBS = 2
@@ -121,7 +130,9 @@ class Timings:
     `array`: from a row entering the array to its token; `maximum`: more, when its maximum counts. `lanes`: from a
     slot entering to its result; `records_back`: to its records being free, for NORM; `sums`: to its sums.
     `softmax_row`, `norm_row`: first factor of the row unit; `softmax_period`, `norm_period`: each further one.
-    `table`: loading the table. `decide`: from a DECIDE's last sums to the first masks; 0 without HDP.
+    `table`: loading the table. `fetch`: from an instruction of ARRAY taken to its first word of weights entering the
+    array. `complete`: from its last row, or its list, being written to its token. `decide`: from a DECIDE's last sums
+    to the first masks; 0 without HDP.
     `fetch_beats`, `fetch_depth`: longest burst and queue of fetch, in beats.
     """
 
@@ -136,6 +147,8 @@ class Timings:
     softmax_period: int
     norm_period: int
     table: int
+    fetch: int
+    complete: int
     decide: int
     fetch_beats: int
     fetch_depth: int
@@ -159,6 +172,8 @@ def timings(config: Config) -> Timings:
         norm_row=MOMENT_CYCLES + normaliser + root + divider,
         softmax_period=divider,
         norm_period=max(MOMENT_PERIOD, root, divider),
+        fetch=ARRAY_FETCH + (RESOLVE + GatherSequencer.AHEAD if config.hdp else 0),
+        complete=COMPLETE if config.hdp else 0,
         decide=engine_latency(engine_config(config)) if config.hdp else 0,
         table=(1 << config.post.table_bits) // TABLE_BYTES,
         fetch_beats=burst_beats(config),

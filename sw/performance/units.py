@@ -143,7 +143,8 @@ class ArrayModel(UnitModel):
         if not work.tiles:
             return self._skip(ready, there)
         rows, period = work.rows, max(work.rows, work.words + work.lost)
-        weights = max(there + t.ARRAY_FETCH, self.tile_start) + work.words
+        look = t.RESOLVE_KEPT if work.gathers >= 0 or work.decides >= 0 else 0
+        weights = max(there + look + self.timings.fetch, self.tile_start) + work.words
         first = max(weights, self.rows_end)
         self.stall_out += first - max(self.rows_end, ready + 1) + (work.tiles - 1) * (period - rows)
         self.busy += work.tiles * rows
@@ -156,8 +157,8 @@ class ArrayModel(UnitModel):
         end = self.rows_end - 1 + self.timings.array
         if work.decides >= 0:
             self.lists[work.decides] = end + self.timings.decide + work.masks + t.LIST_WRITE
-            return self.lists[work.decides]
-        self.done = max(self.done + 1, end + late)
+            end = self.lists[work.decides]
+        self.done = max(self.done + 1, end + late + self.timings.complete)
         return self.done
 
     def _skip(self, ready: float, there: float) -> float:
@@ -213,7 +214,7 @@ class PostModel(UnitModel):
     def _first(self, work: Beats, ready: float, records: float = 0.0) -> float:
         """First slot of an instruction taken at `ready`: after the one before, with operands, records and rows."""
         before = self.ends[-1] if self.ends else -1.0
-        present = max(before + 1, max(ready, self.walked) + t.POST_OPERAND, records)
+        present = max(before + 1, max(ready + work.counts, self.walked) + t.POST_OPERAND, records)
         if not work.uses_rows or self.rows_free <= present:
             return present
         self.stall_out += self.rows_free - present

@@ -15,7 +15,7 @@ from celosia.sw.compiler.program import Program
 from celosia.sw.performance import operands
 from celosia.sw.performance.columns import Columns
 from celosia.sw.performance.conflicts import lost_a_group
-from celosia.sw.performance.timings import POST_RECORDS, timings
+from celosia.sw.performance.timings import EXP_KEYS, POST_RECORDS, timings
 
 DENSE, DECISIONS, SCORES, CONTEXT = PHASES = ("dense", "decisions", "scores", "context")
 """What the array works on: anything that is not pruned, and the three parts of pruned attention."""
@@ -59,7 +59,7 @@ class Beats(NamedTuple):
     `records`: words of parameters a group. `residuals`: words of residuals a group. `uses_rows`: waits for the row
     unit; `starts_rows`: rows that the row unit computes after it. `jumps`: the words that it writes change banks
     between groups. `strides`: residuals are read in steps of two words. `pause`: cycles between groups, so
-    that a row is not visited again too soon.
+    that a row is not visited again too soon. `counts`: cycles before the first one, in which its keys are counted.
     """
 
     groups: int
@@ -72,6 +72,7 @@ class Beats(NamedTuple):
     opcode: Opcode
     strides: bool = False
     pause: int = 0
+    counts: int = 0
 
     @property
     def paced(self) -> bool:
@@ -284,7 +285,8 @@ class _Reader:
             if which >= 0 and keys is not None:
                 groups = min(groups, max(1, -(-len(keys) // rows) * rows // lanes))  # one that is silent without keys
             pause = max(0, GROUP_PERIOD - m)
-            yield Beats(groups, m, 0, 0, True, m if last else 0, self._jumps(m, stride), op, False, pause)
+            counts = EXP_KEYS if which >= 0 else 0
+            yield Beats(groups, m, 0, 0, True, m if last else 0, self._jumps(m, stride), op, False, pause, counts)
 
     def _residuals(self) -> Iterator[Beats]:
         """As many slots a row as words of residuals; rows' sums are gathered."""
