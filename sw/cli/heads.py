@@ -1,6 +1,6 @@
 """`celosia bench` of attention workloads: pruned, and the same heads without pruning on the same accelerator."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -96,10 +96,10 @@ def _predictions(
     from celosia.sw.runtime.driver import Driver
     from celosia.sw.runtime.functional import FunctionalDevice
 
-    found = []
+    found, inputs = [], cast(dict[str, Any], workload.inputs())
     for program in programs:
         device = FunctionalDevice(config)
-        Driver(device, program).run(**workload.inputs())
+        Driver(device, program).run(**inputs)
         found.append(predict(program, Memory(latency=bus["latency"]), device.gathered))
     return found
 

@@ -39,7 +39,8 @@ def _compile(config: Config, layer: QuantisedLayer, choice: Choice, pruning: Lay
     builder, tokens = Builder(config, choice.tiling), choice.tiling.tokens
     names = {"query": False, "key": True, "value": True, "context": False}
     tensors = {name: builder.heads_tensor(name, operand) for name, operand in names.items()}
-    parts = (builder, "layer", layer, tokens, False, *tensors.values(), choice.mapping.attention)
+    query, key, value, context = tensors.values()
+    parts = (builder, "layer", layer, tokens, False, query, key, value, context, choice.mapping.attention)
     (AttentionLowering(*parts) if pruning is None else PrunedLowering(*parts, pruning=pruning)).build()
     end = 0
     for name, tensor in tensors.items():

@@ -53,8 +53,8 @@ def lost_by_gather(rows: list[list[int]], words: list[list[int]]) -> float:
     height, most = len(rows[0]), max(len(tile) for tile in words)
     if height > most or len(rows) < 2:
         return 0.0
-    flat = [[bank for tile in side for bank in tile] for side in (rows, words)]
-    starts = _play(*flat, height, [len(tile) for tile in words])
+    left, right = ([bank for tile in side for bank in tile] for side in (rows, words))
+    starts = _play(left, right, height, [len(tile) for tile in words])
     return max(0.0, (starts[-1] - starts[0]) / (len(rows) - 1) - max(height, most))
 
 

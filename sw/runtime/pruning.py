@@ -83,7 +83,7 @@ class Pruning:
         OverflowError when the head's importance does not fit.
         """
         scores = integer_scores(split(query, FRACTION)[0], split(key, FRACTION)[0])
-        shape, mask = BlockShape(one.m, 1 << one.wide), valid_columns(*scores.shape, one.length)
+        shape, mask = BlockShape(one.m, 1 << one.wide), valid_columns(one.m, scores.shape[1], one.length)
         theta, exists = importance(scores, mask, shape, rule_of(one)), block_exists(mask, shape)
         kept = spread(keep_blocks(theta, exists, one.rho), shape, *scores.shape)[0] & mask[0]
         total = self.importance + int(head_importance(theta, exists))
