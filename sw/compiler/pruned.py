@@ -1,5 +1,6 @@
 """Attention under hybrid dynamic pruning: decisions ahead of the matmuls that gather what they keep (docs/hdp.md)."""
 
+from collections import deque
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -27,18 +28,20 @@ class PrunedLowering(AttentionLowering):
 
     def build(self) -> None:
         """All heads."""
-        units, decided = self._units, 0
-        ahead = self._ahead
+        units, decided, waiting = self._units, 0, deque[Unit]()
         for index, unit in enumerate(units):
-            last = len(units) if self._across else (index // self._high + 1) * self._high
-            while decided < min(index + ahead + 1, last):
+            ends = (index // self._high + 1) * self._high  # of this head
+            while decided < min(index + self._ahead + 1, len(units) if self._across else ends):
                 self._decide(units[decided], decided)
                 decided += 1
             self._scores(unit, [])
             self._softmax(unit, self.keys[0])
-            if index >= BEHIND:
-                self._context(units[index - BEHIND])
-        for unit in units[len(units) - BEHIND :]:
+            waiting.append(unit)
+            # Where the next head's K has to wait for room, this head is finished first: K comes meanwhile.
+            keep = BEHIND if self._across or index + 1 < ends else 0
+            while len(waiting) > keep:
+                self._context(waiting.popleft())
+        for unit in waiting:
             self._context(unit)
         self._padding()
 

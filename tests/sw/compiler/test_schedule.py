@@ -2,12 +2,13 @@
 
 from collections import defaultdict
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from celosia.hw.isa import Opcode
 from celosia.sw.compiler.buffers import Buffer, Step
-from celosia.sw.compiler.schedule import Uses, plan_drops
+from celosia.sw.compiler.schedule import SOON, Uses, plan_drops
 from celosia.sw.compiler.sync import Space
 
 BUFFERS = 8
@@ -52,3 +53,18 @@ def expected(steps: list[Step], budget: int) -> dict[Buffer, set[int]]:
 @given(programs(), st.integers(1, 16))
 def test_what_is_needed_last_leaves_first(steps, budget):
     assert plan_drops(steps, Uses(steps), budget) == expected(steps, budget)
+
+
+@pytest.mark.parametrize(("crowded", "listed", "gap", "stays"), [
+    (30, True, 1, True), (30, True, SOON - 1, True), (30, True, SOON + 1, False), (29, True, 1, False),
+    (30, False, 1, False),
+])  # fmt: skip
+def test_what_pruned_attention_uses_again_soon_stays(crowded: int, listed: bool, gap: int, stays: bool) -> None:
+    """K, V and weights of 10 words each, for which there are 20: while a list is in use, there is more room."""
+    key, value, weights = (Buffer(Space.SCRATCHPAD, 10, name, loaded=True) for name in "kvw")
+    lists = [Buffer(Space.LISTS, 1).whole()] if listed else []
+    first = Step(Opcode.MATMUL, {}, [key.whole(), value.whole(), *lists])
+    between = [Step(Opcode.MATMUL, {}, [weights.whole(), *lists]) for _ in range(gap)]
+    steps = [first, *between, first]
+    drops = plan_drops(steps, Uses(steps), 20, crowded)
+    assert (sum(len(where) for where in drops.values()) == 0) == stays
