@@ -1,6 +1,7 @@
 """Attention alone as a program: Q, K and V come from memory as codes, and the context goes there."""
 
 from celosia.hw.config import Config
+from celosia.hw.garbage import without_collection
 from celosia.sw.compiler.attention import AttentionLowering
 from celosia.sw.compiler.buffers import CompileError
 from celosia.sw.compiler.builder import Builder
@@ -11,7 +12,6 @@ from celosia.sw.compiler.pruning import LayerPruning
 from celosia.sw.compiler.sizes import side
 from celosia.sw.compiler.tensors import round_up
 from celosia.sw.compiler.tiling import Choice, choices
-from celosia.sw.garbage import without_collection
 from celosia.sw.model.quantised import QuantisedLayer
 
 

@@ -97,7 +97,7 @@ RESOLVE_KEPT = 3
 """More, for a DECIDE or a gather, which looks its list up."""
 COMPLETE = 2
 """Cycles by which tokens are later there: they are given in order (`hdp.scoreboard`)."""
-EXP_KEYS = 2
+EXP_KEYS = 3
 """Cycles that an EXP which gathers takes to learn how many keys there are (`post.decode`)."""
 
 # POST.
