@@ -83,7 +83,7 @@ def run(ops: list[Op], seed: int) -> list[tuple[int, int]]:
     return [(start[i], end[i]) for i in range(len(ops))]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(programs(), st.integers(0, 3))
 def test_every_dependency_is_kept(ops, seed):
     synchronise(ops, SIZES)

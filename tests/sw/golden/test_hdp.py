@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -77,7 +77,6 @@ def test_nibbles_by_hand() -> None:
     assert part.tolist() == [0, 7, -8, 7, -8, 7, 7, 7]
 
 
-@settings(deadline=None)
 @given(arrays(np.int64, (3, 5), elements=st.integers(-128, 127)), st.integers(1, 6))
 def test_kept_scores_leave_out_the_product_of_fractions(codes: np.ndarray, fraction: int) -> None:
     query, key = codes, codes[::-1, ::-1]
@@ -96,7 +95,6 @@ def test_kept_scores_leave_out_the_product_of_fractions(codes: np.ndarray, fract
 # Blocks
 
 
-@settings(deadline=None)
 @given(scores_and_masks(), SHAPES, st.sampled_from(RULES))
 def test_importance_by_definition(case: tuple[np.ndarray, np.ndarray], shape: BlockShape, rule: Importance) -> None:
     scores, mask = case
@@ -105,7 +103,6 @@ def test_importance_by_definition(case: tuple[np.ndarray, np.ndarray], shape: Bl
     assert hdp.block_exists(mask, shape).tolist() == [[any(b) for b in row] for row in blocks]
 
 
-@settings(deadline=None)
 @given(scores_and_masks(), SHAPES, st.sampled_from(RULES))
 def test_padding_and_batches_change_no_importance(
     case: tuple[np.ndarray, np.ndarray], shape: BlockShape, rule: Importance
@@ -126,7 +123,6 @@ def test_padding_and_batches_change_no_importance(
     assert not hdp.block_exists(mask, shape)[rows:].any()
 
 
-@settings(deadline=None)
 @given(st.integers(1, 9), SHAPES, st.data())
 def test_blocks_spread_over_their_scores(length: int, shape: BlockShape, data: st.DataObject) -> None:
     blocks = data.draw(arrays(np.bool_, shape.grid(length, length)))
@@ -159,7 +155,6 @@ def kept_of(thetas: list[int], there: list[bool], rho: Fraction) -> list[bool]:
     return [is_there and theta >= threshold for theta, is_there in zip(thetas, there, strict=True)]
 
 
-@settings(deadline=None)
 @given(THETAS, st.integers(-256, 256), st.data())
 def test_threshold_is_the_rule_with_its_divisions(theta: np.ndarray, rho: int, data: st.DataObject) -> None:
     exists = data.draw(arrays(np.bool_, theta.shape))
@@ -169,7 +164,6 @@ def test_threshold_is_the_rule_with_its_divisions(theta: np.ndarray, rho: int, d
         assert any(kept) == any(there), "the greatest of a row is always kept"
 
 
-@settings(deadline=None)
 @given(THETAS)
 def test_extremes_of_rho(theta: np.ndarray) -> None:
     exists = np.ones(theta.shape, dtype=bool)
@@ -182,7 +176,6 @@ def test_extremes_of_rho(theta: np.ndarray) -> None:
             hdp.keep_blocks(theta, exists, bad)
 
 
-@settings(deadline=None)
 @given(THETAS, st.data())
 def test_row_statistics(theta: np.ndarray, data: st.DataObject) -> None:
     exists = data.draw(arrays(np.bool_, theta.shape))
@@ -194,7 +187,6 @@ def test_row_statistics(theta: np.ndarray, data: st.DataObject) -> None:
     assert hdp.head_importance(theta, exists) == sum(theta[exists].tolist())
 
 
-@settings(deadline=None)
 @given(st.integers(-(2**20), 2**20), st.integers(1, 32))
 def test_tau_does_not_depend_on_the_length(tau: int, length: int) -> None:
     limit = hdp.tau_limit(tau, length)
@@ -217,7 +209,6 @@ def test_tau_that_overflows() -> None:
         hdp.tau_limit(2**31 // 4, 32)
 
 
-@settings(deadline=None)
 @given(THETAS, st.integers(0, 256), st.data())
 def test_top_k(theta: np.ndarray, share: int, data: st.DataObject) -> None:
     exists = data.draw(arrays(np.bool_, theta.shape))
@@ -230,7 +221,6 @@ def test_top_k(theta: np.ndarray, share: int, data: st.DataObject) -> None:
         hdp.keep_top_blocks(theta, exists, -1)
 
 
-@settings(deadline=None)
 @given(arrays(np.int64, (3, 6), elements=st.integers(0, 5)), st.integers(0, 5))
 def test_top_heads(accumulated: np.ndarray, pruned: int) -> None:
     for values, kept in zip(accumulated.tolist(), hdp.keep_top_heads(accumulated, pruned).tolist(), strict=True):
@@ -261,7 +251,6 @@ def softmax_cases(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray, 
     return scores, draw(arrays(np.bool_, square)), draw(arrays(np.bool_, square)), value
 
 
-@settings(deadline=None)
 @given(softmax_cases(), st.sampled_from(list(Pruned)))
 def test_softmax_without_the_identity(case: tuple[np.ndarray, ...], pruned: Pruned) -> None:
     """Pruned scores are put in as what they mean, and everything is computed for all of them."""
@@ -285,7 +274,6 @@ def exponent_of(difference: int) -> int:
     return -math.floor(Fraction(-difference * mult, 2**shift) + Fraction(1, 2))
 
 
-@settings(deadline=None)
 @given(softmax_cases(), st.sampled_from(list(Pruned)))
 def test_all_kept_is_the_dense_softmax(case: tuple[np.ndarray, ...], pruned: Pruned) -> None:
     scores, _, mask, value = case
@@ -307,7 +295,6 @@ def test_second_order_exponential() -> None:
         hdp.exp2_weight_second_order(1 << 13)
 
 
-@settings(deadline=None)
 @given(st.integers(1 << 15, (1 << 16) - 1), st.integers(0, 30), st.integers(1, (1 << 24) - 1))
 def test_linear_reciprocal(mant: int, shift: int, den: int) -> None:
     q, s = hdp.linear_row_factor(mant, shift, den)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from celosia.sw.golden import exp2_weight, row_factor, valid_columns
@@ -223,7 +223,6 @@ def policies(draw: st.DrawFn) -> HdpPolicy:
     )
 
 
-@settings(deadline=None)
 @given(policies())
 def test_a_policy_survives_its_file(policy: HdpPolicy) -> None:
     assert from_toml(to_toml(policy, "two\nlines")) == policy

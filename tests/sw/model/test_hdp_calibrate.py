@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from celosia.sw.golden.hdp import BlockShape, Importance
@@ -41,7 +41,6 @@ def test_the_cheapest_loss_is_spent_first() -> None:
     assert profile.greatest == pytest.approx(0.4)
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 30), min_size=4, max_size=4), min_size=2, max_size=3), st.integers(0, 12))
 def test_no_other_choice_of_hull_settings_is_cheaper(steps: list[list[int]], tenths: int) -> None:
     """For losses that grow ever faster, where every setting is on the hull: against all combinations."""

@@ -115,7 +115,7 @@ def test_gelu_table_inverts_its_zero_points(options: QuantiseOptions) -> None:
         assert np.abs(out - exact)[inside].max() <= 0.51 * layer.gelu_scale + 1e-9
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.integers(-128, 127), st.integers(-300, 300))
 def test_linear_is_the_float_product_within_its_steps(seed: int, zero_in: int, zero_out: int) -> None:
     rng = np.random.default_rng(seed)

@@ -37,7 +37,7 @@ figure = st.integers(-3, 3)
 direction = st.sampled_from(["minimise", "maximise"])
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a machine may be busy
+@settings(suppress_health_check=[HealthCheck.too_slow])  # a machine may be busy
 @given(st.lists(st.tuples(figure, figure), min_size=1, max_size=12), direction, direction)
 def test_front_of_two(figures, first, second) -> None:
     """Against the definition: on the front is what nothing else beats."""

@@ -56,7 +56,7 @@ def designs(draw) -> list[dict]:
     return rows
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a machine may be busy
+@settings(suppress_health_check=[HealthCheck.too_slow])  # a machine may be busy
 @given(designs())
 def test_leaves_are_the_whole(rows) -> None:
     nodes = tree(areas(rows))
