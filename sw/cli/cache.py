@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable
 from contextlib import suppress
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,10 @@ from celosia.sw.cache import cache_folder, replacing
 from celosia.sw.cli.output import step
 from celosia.sw.model.bert import BertModel
 from celosia.sw.model.calibrate import Calibration, Range, calibrate
+from celosia.sw.sources import source_digest
 
-_SOURCES = ("bert.py", "calibrate.py", "reference.py")  # what the ranges depend on, besides weights and sentences
+_SOURCES = tuple(f"celosia.sw.model.{name}" for name in ("bert", "calibrate", "reference"))
+"""What the ranges depend on, besides weights and sentences."""
 
 
 def calibration_of(model: BertModel, ids: list[list[int]]) -> Calibration:
@@ -30,9 +31,7 @@ def calibration_of(model: BertModel, ids: list[list[int]]) -> Calibration:
 
 
 def _key(model: BertModel, ids: list[list[int]]) -> str:
-    text = hashlib.sha256(repr((model.config, ids)).encode())
-    for name in _SOURCES:
-        text.update(files("celosia.sw.model").joinpath(name).read_bytes())
+    text = hashlib.sha256(repr((model.config, ids, source_digest(*_SOURCES))).encode())
     _walk(model.weights, text.update)
     return text.hexdigest()[:32]
 

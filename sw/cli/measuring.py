@@ -7,10 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import celosia.hw
 from celosia.sw.cache import cache_folder, recall, replacing
 from celosia.sw.cli import output, plugins
 from celosia.sw.cli.errors import CliError
+from celosia.sw.sources import source_digest
 
 if TYPE_CHECKING:
     from celosia.sw.compiler.program import Program
@@ -29,9 +29,6 @@ class Measured:
     def __init__(self) -> None:
         self.count = 0
         self.worst = 0.0
-        self._hardware = hashlib.sha256()
-        for path in sorted(path for folder in celosia.hw.__path__ for path in Path(folder).rglob("*.py")):
-            self._hardware.update(path.read_bytes())
 
     def __call__(self, program: "Program") -> int:
         """Cycles of a program on inputs of zeros. Errors: CliError when the simulator cannot be built."""
@@ -54,8 +51,8 @@ class Measured:
         return cycles
 
     def _path(self, program: "Program") -> Path:
-        key = self._hardware.copy()
-        key.update(json.dumps([program.config.to_dict(), LATENCY]).encode() + program.code)
+        setting = [source_digest("celosia.hw"), program.config.to_dict(), LATENCY]
+        key = hashlib.sha256(json.dumps(setting).encode() + program.code)
         return cache_folder() / "measured" / f"{key.hexdigest()[:32]}.json"
 
 

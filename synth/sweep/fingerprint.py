@@ -3,22 +3,21 @@
 import hashlib
 import importlib
 import importlib.metadata
-import importlib.util
 import json
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from celosia.sw import sources
 from celosia.synth.sweep.errors import SweepError
 
 _FORMAT = 1
 """Of what is kept in the cache and the journal: a change makes older results unknown."""
 
 
-def key(config: dict[str, Any], kind: str, options: dict[str, Any], sources: str, tools: dict[str, str]) -> str:
+def key(config: dict[str, Any], kind: str, options: dict[str, Any], code: str, tools: dict[str, str]) -> str:
     """The name of a measurement: equal keys have equal figures."""
-    return digest([_FORMAT, config, kind, options, sources, tools])
+    return digest([_FORMAT, config, kind, options, code, tools])
 
 
 def digest(value: Any) -> str:
@@ -35,28 +34,12 @@ def file_digest(path: Path) -> str:
         raise SweepError(f"cannot read {path}: {error.strerror}") from None
 
 
-@cache
 def source_digest(modules: tuple[str, ...]) -> str:
-    """A digest of the files of modules and whole packages, by name. Errors: SweepError for one that is not there."""
-    text = hashlib.sha256()
-    for module in modules:
-        for name, path in _files(module):
-            text.update(f"{module}/{name}\0{file_digest(path)}\0".encode())
-    return text.hexdigest()[:32]
-
-
-def _files(module: str) -> Iterable[tuple[str, Path]]:
+    """A digest of the files of modules and whole packages. Errors: SweepError for one that is not there."""
     try:
-        spec = importlib.util.find_spec(module)
-    except (ModuleNotFoundError, ValueError):
-        spec = None
-    if spec is None or spec.origin is None:
-        raise SweepError(f"there is no module {module!r}")
-    if not spec.submodule_search_locations:
-        return [(Path(spec.origin).name, Path(spec.origin))]
-    root = Path(spec.origin).parent
-    found = (path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    return sorted((path.relative_to(root).as_posix(), path) for path in found)
+        return sources.source_digest(*modules)
+    except (ModuleNotFoundError, OSError) as error:
+        raise SweepError(str(error)) from None
 
 
 @cache

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from celosia.synth.sweep import fingerprint
+from celosia.sw.sources import source_digest
 from celosia.synth.sweep.evaluate import Outcome, Task, evaluate
 from celosia.synth.sweep.executors import Executor
 from celosia.synth.sweep.reading import parse
@@ -28,7 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield tmp_path
     sys.modules.pop(MODULE, None)
-    fingerprint.source_digest.cache_clear()
+    source_digest.cache_clear()
 
 
 Document = dict[str, Any]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from celosia.sw.sources import source_digest
 from celosia.synth.sweep.errors import SweepError
 from celosia.synth.sweep.run import Sweep
 
@@ -115,14 +116,12 @@ def test_measures_are_cached_one_by_one(make, folder, inline, measured, document
 
 
 def test_changed_sources_are_measured_again(make, folder, inline, measured) -> None:
-    from celosia.synth.sweep import fingerprint
-
     Sweep(make(), folder / "a", inline).run()
     before = contents(folder / "a")
     measured()
     with (folder / "sweep_figures.py").open("a") as file:
         file.write("\n# changed\n")
-    fingerprint.source_digest.cache_clear()
+    source_digest.cache_clear()
     Sweep(make(), folder / "b", inline).run()
     assert measured() == ALL
     # The journal's entries of the former sources do not count either.
