@@ -87,6 +87,24 @@ def test_curves(celosia, model_folder, files):
     assert len(table.splitlines()) == 2 + len(rows)
 
 
+def test_curves_go_on_from_what_is_known(celosia, model_folder, files, monkeypatch):
+    """An interrupted run loses the curve that it was at, and nothing else; other text is measured anew."""
+    pytest.importorskip("matplotlib")
+    monkeypatch.setenv("CELOSIA_CACHE", str(files / "cache"))
+    line = "analyze hdp --data dev.csv --calibration train.txt --figure parts --preset tiny"
+    words = line.split()
+    words.insert(2, str(model_folder))
+    first = celosia(*words, "-o", "one")
+    (gone,) = (path for path in (files / "cache/curves").iterdir() if "approximation" in path.read_text())
+    gone.unlink()
+    again = celosia(*words, "-o", "two")
+    assert "approximation alone on pairs: known" not in again.stderr
+    assert "published softmax alone on pairs: known" in again.stderr
+    assert first.stdout == again.stdout
+    assert (files / "one/curves.json").read_text() == (files / "two/curves.json").read_text()
+    assert "known" not in celosia(*words, "--every", "2", "-o", "three").stderr
+
+
 CALIBRATE = "calibrate hdp --data train.txt -o p.toml"
 
 
