@@ -4,18 +4,15 @@ from functools import cached_property
 from itertools import product
 
 import numpy as np
-import numpy.typing as npt
 
 from celosia.sw.compiler import sizes
-from celosia.sw.compiler.cost import POST_LATENCY
 from celosia.sw.mapper import post
-from celosia.sw.mapper.evaluate import Evaluation, Floats, Objective
-from celosia.sw.mapper.flows import buffered
+from celosia.sw.mapper.evaluate import Evaluation, Objective
 from celosia.sw.mapper.nest import Nest
 from celosia.sw.mapper.operators import MapperError
-from celosia.sw.mapper.reasons import smallest, what_would_fit
-from celosia.sw.mapper.rules import FUSABLE, has_room
-from celosia.sw.mapper.space import ACTIVATIONS, OUTPUTS, RESULTS, ROWS, TENSORS, Ints, Mappings, Space
+from celosia.sw.mapper.reasons import what_would_fit
+from celosia.sw.mapper.rules import FUSABLE, has_room, scratchpad_room, smallest
+from celosia.sw.mapper.space import ACTIVATIONS, OUTPUTS, RESULTS, TENSORS, Bools, Floats, Ints, Mappings, Space
 
 BUFFERINGS = tuple(product((True, False), repeat=len(TENSORS)))
 """What may be double-buffered, each before those with less."""
@@ -35,13 +32,14 @@ class _Least(Evaluation):
 
     @property
     def _waits(self) -> Floats:
-        """Of each filling for what it must drain: fused, all rows, however they are divided; else a tile each time."""
-        n, config = self.nest, self.nest.padded.config
-        drained = np.where(
-            n.mappings.fused, self._over_rows(n.pixels), self._fillings * n.pixels(n.mappings.tile[ROWS])
-        )
-        slots = post.pick(n, "slots") * self._first_outputs / config.post.lanes
-        waits: Floats = self._fillings * POST_LATENCY + drained * (post.pick(n, "row_cycles") + slots)
+        """Of each filling: not fused, for a tile; fused, for the first one that finds no room, with most of it left."""
+        n, fused = self.nest, self.nest.mappings.fused
+        piece = post.cycles(n, self._tile_rows, self._first_outputs, "after")
+        row = sizes.acc_rows(n.padded.config, self._tile_rows, np.array(n.padded.sizes[OUTPUTS]))
+        channels, outputs = self._array_tiles
+        come = np.maximum(self._tile_rows, sizes.side(n.padded.config)) * channels * outputs // n.tiles[OUTPUTS]
+        spare = np.where(fused, (n.padded.config.acc_rows - row) // n.piece_rows, 0)
+        waits: Floats = (self._fillings - fused) * np.maximum(self._first + piece - spare * come, 0)
         return waits
 
     @cached_property
@@ -51,7 +49,7 @@ class _Least(Evaluation):
         outputs, channels, kernel = (np.array(size) for size in n.padded.sizes[OUTPUTS:])
         weights = int(n.weight_words(outputs, channels, kernel))
         beside = n.tile_words[ACTIVATIONS] + n.tile_words[RESULTS]
-        again = n.mappings.fused & (weights + beside > config.scratchpad_words)
+        again = n.mappings.fused & (weights + beside > scratchpad_room(n))
         words = np.where(again, (self._fillings - 1) * weights, 0)
         return super()._read + words * config.word_bytes
 
@@ -76,25 +74,30 @@ def tile_bounds(space: Space, objective: Objective) -> tuple[Ints, Floats]:
 
 
 def _lower(least: Floats, space: Space, grid: Ints, fused: bool, objective: Objective) -> None:
-    """Lower `least` [n] to the bounds of tile sizes [4, n], fused or not, of those with room."""
-    tightest = smallest(space.padded, grid, fused)
-    some = has_room(Nest(space.padded, buffered(tightest, (False,) * len(TENSORS))))
-    done: dict[tuple[bool, ...], npt.NDArray] = {}
+    """Lower `least` [n] to the bounds of tile sizes [4, n], fused or not, of those with room.
+
+    What is buffered once is never better where twice has room; but fused, sums that are held once may be of more rows.
+    """
+    single = Nest(space.padded, smallest(space.padded, grid, fused))
+    some = np.flatnonzero(has_room(single))
+    single = single[some]
+    done: dict[tuple[bool, ...], Bools] = {}
     for which in BUFFERINGS:
-        left = some.copy()
+        left = np.ones(len(some), bool)
         for more, of in done.items():
+            if fused and more[RESULTS] != which[RESULTS]:
+                continue
             if all(more[tensor] or not flag for tensor, flag in enumerate(which)):
                 left &= ~of
-        at = np.flatnonzero(left)
-        at = at[has_room(Nest(space.padded, buffered(tightest[at], which)))]
-        done[which] = np.isin(np.arange(len(some)), at)
+        done[which] = left & has_room(single.buffered(which))
+        at = some[done[which]]
         if len(at):
             least[at] = np.minimum(least[at], _ideal(space, grid[:, at], fused, which, objective))
 
 
 def _ideal(space: Space, tile: Ints, fused: bool, double: tuple[bool, ...], objective: Objective) -> Floats:
     """The objective of tile sizes [4, n] with everything whole but the sums."""
-    mappings = buffered(smallest(space.padded, tile, fused), double)
+    mappings = smallest(space.padded, tile, fused).buffered(double)
     whole = np.broadcast_to(np.array(space.padded.sizes)[:, None], tile.shape)
     resident = np.broadcast_to(np.array([[True], [True], [False]]), (len(TENSORS), tile.shape[1]))
     kept = Mappings(tile, whole, mappings.outer, mappings.inner, resident, mappings.double, mappings.fused)

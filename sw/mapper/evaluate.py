@@ -15,16 +15,17 @@ import numpy.typing as npt
 
 from celosia.hw.numerics import ACC_BITS
 from celosia.sw.compiler import sizes
-from celosia.sw.compiler.cost import CONTENTION, MATMUL_CYCLES, POST_LATENCY
+from celosia.sw.compiler.cost import MATMUL_CYCLES, POST_LATENCY
 from celosia.sw.mapper import post
 from celosia.sw.mapper.nest import Nest
 from celosia.sw.mapper.operators import After
-from celosia.sw.mapper.space import CHANNELS, KERNEL, OUTPUTS, RESULTS, ROWS, Ints
+from celosia.sw.mapper.space import CHANNELS, KERNEL, OUTPUTS, POSITIONS, RESULTS, ROWS, Counts, Floats, Ints
 from celosia.sw.performance import counts
 from celosia.sw.performance.actions import costs
 from celosia.sw.technology import Technology, load
 
-Floats = npt.NDArray[np.float64]
+CONTENTION = 32
+"""Exponent with which cycles of units that work at the same time add up: two that need as many take 2 % longer."""
 
 
 class Objective(StrEnum):
@@ -84,14 +85,23 @@ class Evaluation:
     @cached_property
     def tail(self) -> Floats:
         """Cycles from the last matmul until the last results are in memory."""
-        outputs = np.where(self.nest.mappings.fused, self.nest.padded.sizes[OUTPUTS], self._first_outputs)
-        stored = self.nest.tile_words[RESULTS] * post.result_bytes(self.nest) * self._word / self._bus
-        return self._drain(outputs) + stored
+        n = self.nest
+        rows = np.where(n.mappings.fused, n.kept_pixels, self._tile_rows)
+        outputs = np.where(n.mappings.fused, n.padded.sizes[OUTPUTS], self._first_outputs)
+        stored = n.tile_words[RESULTS] * post.result_bytes(n) * self._word / self._bus
+        return self._first + post.cycles(n, rows, outputs, "after") + stored
 
     @cached_property
     def post(self) -> Floats:
         """Cycles of POST behind the matmuls."""
-        return post.pick(self.nest, "slots") * self._results / self.nest.padded.config.post.lanes
+        n, whole = self.nest, self.nest.padded.sizes[OUTPUTS]
+
+        def taken(rows: Ints) -> Floats:
+            slots = post.cycles(n, n.pixels(rows), whole, "before") + post.cycles(n, n.pixels(rows), whole, "after")
+            factors = np.where(n.unfused_norm & (rows > 0), post.row_cycles(n, n.pixels(rows)), 0)
+            return slots + factors * n.tiles[OUTPUTS]
+
+        return self._over_rows(taken)
 
     @cached_property
     def read_bytes(self) -> Floats:
@@ -159,11 +169,30 @@ class Evaluation:
 
     @property
     def _waits(self) -> Floats:
-        """Cycles in which sums leave an accumulator without room for others."""
+        """Cycles in which sums leave an accumulator that is not double-buffered.
+
+        Not fused, what is held waits for one tile of the last. Fused, tiles of the next rows take first what room is
+        left, then the place of each tile that leaves: the first that finds none waits, or the last, if they leave
+        more slowly than they come.
+        """
         n = self.nest
         held = -(-np.array(n.padded.sizes)[[ROWS, OUTPUTS], None] // n.fetched[RESULTS, [ROWS, OUTPUTS]])
-        waits: Floats = held.prod(0) * self._drain(self._first_outputs)
+        first, piece = self._first, post.cycles(n, self._tile_rows, self._first_outputs, "after")
+        spare = (n.padded.config.acc_rows - n.kept_rows) // n.piece_rows
+        pieces, come = -(-n.kept_rows // n.piece_rows), self._piece_cycles
+        late = np.maximum(first + piece - spare * come, first + (pieces - spare) * piece - (pieces - 1) * come)
+        waits: Floats = np.where(
+            n.mappings.fused, (held.prod(0) - 1) * np.maximum(late, 0), held.prod(0) * (first + piece)
+        )
         return waits
+
+    @property
+    def _piece_cycles(self) -> Ints:
+        """Of the array between two tiles of results that it begins: one tile of channels, or all of them."""
+        n, (channels, outputs) = self.nest, self._array_tiles
+        steps, m = n.tiles[CHANNELS], n.mappings
+        whole = np.maximum(self._tile_rows, sizes.side(n.padded.config)) * channels * outputs // n.tiles[OUTPUTS]
+        return np.where(POSITIONS[CHANNELS][m.inner] > POSITIONS[OUTPUTS][m.inner], whole, whole // steps)
 
     @cached_property
     def _read(self) -> Floats:
@@ -184,7 +213,7 @@ class Evaluation:
     def _bus(self) -> int:
         return self.nest.padded.config.bus.bytes
 
-    def _over_rows(self, what: Callable[[Ints], Ints]) -> Ints:
+    def _over_rows(self, what: Callable[[Ints], Counts]) -> Counts:
         """Sum over all tiles of rows."""
         return self.nest.over_rows(self.nest.mappings.tile[ROWS], self.nest.padded.sizes[ROWS], what)
 
@@ -213,11 +242,17 @@ class Evaluation:
     def _first_outputs(self) -> Ints:
         return np.minimum(self.nest.mappings.tile[OUTPUTS], self.nest.padded.sizes[OUTPUTS])
 
-    def _drain(self, outputs: Ints) -> Floats:
-        """Cycles of POST from the last sums to `outputs` results of all rows that it needs at once."""
-        n, config = self.nest, self.nest.padded.config
-        rows = np.where(n.mappings.fused, n.kept_pixels, n.pixels(n.mappings.tile[ROWS]))
-        return POST_LATENCY + rows * (post.pick(n, "row_cycles") + post.pick(n, "slots") * outputs / config.post.lanes)
+    @property
+    def _tile_rows(self) -> Ints:
+        return self.nest.pixels(self.nest.mappings.tile[ROWS])
+
+    @property
+    def _first(self) -> Floats:
+        """Cycles from the last sums to POST's first results: behind a LayerNorm's last residuals and its row unit."""
+        n = self.nest
+        rows = np.where(n.mappings.fused, n.kept_pixels, self._tile_rows)
+        before = post.cycles(n, self._tile_rows, self._first_outputs, "before")
+        return POST_LATENCY + before + post.row_cycles(n, rows)
 
     @property
     def _pass_cycles(self) -> Floats:

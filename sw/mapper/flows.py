@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import product
 
 import numpy as np
@@ -35,7 +35,12 @@ class Flows:
     def with_sizes(self, tile: Ints, block: Ints) -> Mappings:
         """Each of the sizes [4, n] with each of the flows: all flows of the first sizes first."""
         count, sizes = len(self.outer), tile.shape[1]
-        flows = {each.name: np.tile(getattr(self, each.name), sizes) for each in fields(self)}
+
+        def again(flags: npt.NDArray) -> npt.NDArray:
+            shape = (*flags.shape[:-1], sizes, count)
+            return np.broadcast_to(flags[..., None, :], shape).reshape(*flags.shape[:-1], -1)
+
+        flows = {each.name: again(getattr(self, each.name)) for each in fields(self)}
         return Mappings(np.repeat(tile, count, axis=1), np.repeat(block, count, axis=1), **flows)
 
 
@@ -62,16 +67,18 @@ class BestFlows:
 
     def __post_init__(self) -> None:
         self._all = all_flows(self.space, double=True)
-        self._known: dict[int, dict[int, Flows]] = {}
+        self._known = _found(self.space.orders, FUSABLE[self.space.padded.operator.after])
 
     def groups(self, tile: Ints, block: Ints) -> Iterator[tuple[Ints, Flows]]:
         """Which of the sizes [4, n], by index, have which flows: of those that have room, buffered once."""
         whole = np.array(self.space.padded.sizes)[:, None]
         loops = np.concatenate([block > tile, whole > block])
         patterns = (loops * (1 << np.arange(len(loops)))[:, None]).sum(0)
-        for kind, flow in self._kinds.items():
-            least = buffered(flow.with_sizes(tile, block), (False,) * len(TENSORS))
-            fits = np.flatnonzero(has_room(Nest(self.space.padded, least)))
+        kinds, some = self._kinds
+        least = some.with_sizes(tile, block).buffered((False,) * len(TENSORS))
+        room = has_room(Nest(self.space.padded, least)).reshape(-1, len(kinds))
+        for index, kind in enumerate(kinds):
+            fits = np.flatnonzero(room[:, index])
             for pattern in np.unique(patterns[fits]).tolist():
                 which = fits[patterns[fits] == pattern]
                 flows = self._of(pattern, tile[:, which[:1]], block[:, which[:1]])
@@ -79,10 +86,10 @@ class BestFlows:
                     yield which, flows[kind]
 
     @cached_property
-    def _kinds(self) -> dict[int, Flows]:
-        """One flow for all that keep the same tensors, and are fused alike (see `Flows.kept`)."""
+    def _kinds(self) -> tuple[list[int], Flows]:
+        """Numbers of all that keep the same tensors, and are fused alike (see `Flows.kept`), and a flow of each."""
         kinds, first = np.unique(self._all.kept, return_index=True)
-        return {kind: self._all[first[at : at + 1]] for at, kind in enumerate(kinds.tolist())}
+        return kinds.tolist(), self._all[first]
 
     def _of(self, pattern: int, tile: Ints, block: Ints) -> dict[int, Flows]:
         """The flows for a pattern of loops, by kind; a tile and a block size [4, 1] are an example of it."""
@@ -92,6 +99,12 @@ class BestFlows:
             kept = flows.kept
             self._known[pattern] = {kind: flows[kept == kind] for kind in np.unique(kept).tolist()}
         return self._known[pattern]
+
+
+@cache
+def _found(orders: tuple[int, ...], fusable: tuple[bool, ...]) -> dict[int, dict[int, Flows]]:
+    """What `BestFlows` has found so far for operators with these orders and fusion, by pattern and kind."""
+    return {}
 
 
 def _undominated(padded: Padded, mappings: Mappings) -> Ints:
@@ -108,11 +121,3 @@ def _undominated(padded: Padded, mappings: Mappings) -> Ints:
             if not any((b <= a and v <= w) and (b, v) != (a, w) for b, v in options):
                 found.append(index)
     return np.array(sorted(found), np.int64)
-
-
-def buffered(mappings: Mappings, which: tuple[bool, ...]) -> Mappings:
-    """The same with `double` set to `which`."""
-    double = np.broadcast_to(np.array(which)[:, None], (len(which), len(mappings)))
-    return Mappings(
-        mappings.tile, mappings.block, mappings.outer, mappings.inner, mappings.resident, double, mappings.fused
-    )

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from celosia.hw.config import Config
-from celosia.sw.mapper.evaluate import Evaluation, Floats, Objective
+from celosia.sw.mapper.evaluate import Evaluation, Objective
 from celosia.sw.mapper.nest import Nest
 from celosia.sw.mapper.operators import Operator, Padded, convolution, matmul
 from celosia.sw.mapper.search import best, sample
-from celosia.sw.mapper.space import Space
+from celosia.sw.mapper.space import Floats, Space
 
 NEAR = 3
 """Within how many times the best a mapping counts as near."""

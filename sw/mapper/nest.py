@@ -21,6 +21,7 @@ from celosia.sw.mapper.space import (
     TENSORS,
     WEIGHTS,
     Bools,
+    Counts,
     Ints,
     Mappings,
 )
@@ -28,10 +29,29 @@ from celosia.sw.mapper.space import (
 
 @dataclass(frozen=True)
 class Nest:
-    """Mappings of an operator as loops. Every array has an entry a mapping in its last axis."""
+    """Mappings of an operator as loops. Every array has an entry a mapping in its last axis.
+
+    Nothing here depends on what is double-buffered, so that what is known already stays known.
+    """
 
     padded: Padded
     mappings: Mappings
+
+    def __getitem__(self, which: Bools | Ints) -> "Nest":
+        """Some of the mappings."""
+        return self._known(self.mappings[which], {name: array[..., which] for name, array in self._arrays()})
+
+    def buffered(self, which: tuple[bool, ...]) -> "Nest":
+        """The same with `double` set to `which`."""
+        return self._known(self.mappings.buffered(which), dict(self._arrays()))
+
+    def _arrays(self) -> list[tuple[str, Ints]]:
+        return [(name, value) for name, value in vars(self).items() if name not in ("padded", "mappings")]
+
+    def _known(self, mappings: Mappings, arrays: dict[str, Ints]) -> "Nest":
+        nest = Nest(self.padded, mappings)
+        vars(nest).update(arrays)
+        return nest
 
     @cached_property
     def tiles(self) -> Ints:
@@ -76,7 +96,7 @@ class Nest:
         o = self.padded.operator
         return np.where(rows > 0, (rows - 1) * o.pitch + o.width, 0)
 
-    def over_rows(self, extent: Ints, total: Ints | int, what: Callable[[Ints], Ints]) -> Ints:
+    def over_rows(self, extent: Ints, total: Ints | int, what: Callable[[Ints], Counts]) -> Counts:
         """Sum of `what(rows)` over the pieces of `extent` rows that `total` rows are cut into; `what(0)` is 0."""
         return total // extent * what(extent) + what(total % extent)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from celosia.hw.config import Config
 from celosia.hw.numerics import ACC_BITS
@@ -101,18 +102,18 @@ class Padded:
                 f"post.max_channels = {longest} would fit {longest}"
             )
 
-    @property
+    @cached_property
     def units(self) -> tuple[int, int, int, int]:
         """Outputs in whole transfers: each is a row of a tile of weights."""
         return (1, 1, 1, 1) if self.wide else (1, *self._sides, 1)
 
-    @property
+    @cached_property
     def sizes(self) -> tuple[int, int, int, int]:
         """Rows, outputs, channels, kernel rows."""
         o, (outputs, channels) = self.operator, self._sides
         return o.rows, round_up(o.outputs, outputs), round_up(o.channels, channels), o.kernel
 
-    @property
+    @cached_property
     def _sides(self) -> tuple[int, int]:
         """What outputs and channels are padded to."""
         side = sizes.side(self.config)

@@ -1,4 +1,4 @@
-"""Mappings that take the least room; why no mapping of an operator fits, and what would fit."""
+"""Why no mapping of an operator fits, and what would fit."""
 
 import math
 
@@ -6,23 +6,7 @@ import numpy as np
 
 from celosia.sw.mapper.nest import Nest
 from celosia.sw.mapper.operators import Padded
-from celosia.sw.mapper.rules import FUSABLE, accumulator_rows, scratchpad_words, statistics_rows
-from celosia.sw.mapper.space import ORDERS, OUTPUTS, RESULTS, TENSORS, Ints, Mappings
-
-
-def smallest(padded: Padded, tile: Ints, fused: bool) -> Mappings:
-    """For each tile size [4, n] the mapping that takes least room of each memory.
-
-    Nothing but a tile is kept; fused, sums of whole rows.
-    """
-    block = tile.copy()
-    if fused:
-        block[OUTPUTS] = padded.sizes[OUTPUTS]
-    count = tile.shape[1]
-    order = np.full(count, ORDERS.index((0, 1, 2, 3)))  # the reduction innermost
-    resident, double = np.zeros((2, len(TENSORS), count), bool)
-    resident[RESULTS] = True
-    return Mappings(tile, block, order, order, resident, double, np.full(count, fused))
+from celosia.sw.mapper.rules import FUSABLE, accumulator_rows, scratchpad_words, smallest, statistics_rows
 
 
 def what_would_fit(padded: Padded) -> str:

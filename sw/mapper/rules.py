@@ -1,25 +1,74 @@
 """When a mapping is valid: each rule once, by name."""
 
 from collections.abc import Callable
+from fractions import Fraction
+from functools import cache
 
 import numpy as np
 
 from celosia.sw.mapper.nest import Nest
-from celosia.sw.mapper.operators import After
+from celosia.sw.mapper.operators import After, Padded
 from celosia.sw.mapper.post import residual_bytes, result_bytes
-from celosia.sw.mapper.space import OUTPUTS, RESULTS, ROWS, Bools, Ints
+from celosia.sw.mapper.space import ORDERS, OUTPUTS, RESULTS, ROWS, TENSORS, Bools, Ints, Mappings
 
 FUSABLE = {After.REQUANT: (False,), After.SOFTMAX: (True,), After.LAYERNORM: (False, True)}
 """Fusion that there is: softmax works on sums alone, since their maxima are taken on the way into the accumulator."""
+USABLE = Fraction(13, 16)
+"""Of the scratchpad. Pieces of several sizes come and go, and LOAD runs ahead of them in program order: in a fuller one
+its next piece waits for one that leaves late, which on the performance model costs up to a fifth of all cycles."""
+
+
+def operand_words(nest: Nest) -> Ints:
+    """Scratchpad words of activations and of weights: what is kept, twice where it is double-buffered [2, n]."""
+    return (1 + nest.mappings.double[:RESULTS].astype(np.int64)) * nest.kept_words
+
+
+def out_words(nest: Nest) -> Ints:
+    """Scratchpad words of results on their way out [n]: a tile, or two where one leaves while the next one comes."""
+    return _out_tiles(nest) * nest.tile_words[RESULTS] * result_bytes(nest)
+
+
+def residual_words(nest: Nest) -> Ints:
+    """Scratchpad words of the residuals that are added to them [n]."""
+    return _out_tiles(nest) * nest.tile_words[RESULTS] * residual_bytes(nest)
+
+
+def _out_tiles(nest: Nest) -> Ints:
+    """Fused, tiles of complete rows follow one another at once, whether or not there is room for other sums."""
+    return 1 + (nest.mappings.double[RESULTS] | nest.mappings.fused)
 
 
 def scratchpad_words(nest: Nest) -> Ints:
-    """Words that a mapping takes: of each operand what is kept, twice where it is double-buffered; and room for a tile
-    of results on its way out, with the residuals that are added to it."""
-    copies = 1 + nest.mappings.double.astype(np.int64)
-    out = nest.tile_words[RESULTS] * (result_bytes(nest) + residual_bytes(nest))
-    operands = (copies[:RESULTS] * nest.kept_words).sum(0)
-    return operands + copies[RESULTS] * out
+    """Words that a mapping takes."""
+    return operand_words(nest).sum(0) + out_words(nest) + residual_words(nest)
+
+
+def scratchpad_room(nest: Nest) -> Ints:
+    """Words that a mapping may take [n]: `USABLE` of the scratchpad; all of it where the smallest one needs more."""
+    return np.where(nest.mappings.fused, *(_room(nest.padded, fused) for fused in (True, False)))
+
+
+@cache
+def _room(padded: Padded, fused: bool) -> int:
+    least = int(scratchpad_words(Nest(padded, smallest(padded, np.array(padded.units)[:, None], fused)))[0])
+    all_of_it = padded.config.scratchpad_words
+    usable = all_of_it * USABLE.numerator // USABLE.denominator
+    return usable if least <= usable else all_of_it
+
+
+def smallest(padded: Padded, tile: Ints, fused: bool) -> Mappings:
+    """For each tile size [4, n] the mapping that takes least room of each memory.
+
+    Nothing but a tile is kept; fused, sums of whole rows.
+    """
+    block = tile.copy()
+    if fused:
+        block[OUTPUTS] = padded.sizes[OUTPUTS]
+    count = tile.shape[1]
+    order = np.full(count, ORDERS.index((0, 1, 2, 3)))  # the reduction innermost
+    resident, double = np.zeros((2, len(TENSORS), count), bool)
+    resident[RESULTS] = True
+    return Mappings(tile, block, order, order, resident, double, np.full(count, fused))
 
 
 def accumulator_rows(nest: Nest) -> Ints:
@@ -45,7 +94,7 @@ def _sums_stay(nest: Nest) -> Bools:
 
 
 def _scratchpad(nest: Nest) -> Bools:
-    return scratchpad_words(nest) <= nest.padded.config.scratchpad_words
+    return scratchpad_words(nest) <= scratchpad_room(nest)
 
 
 def _accumulator(nest: Nest) -> Bools:

@@ -8,7 +8,7 @@ from celosia.hw.config import Config
 from celosia.sw.compiler import sizes
 from celosia.sw.mapper.bounds import BUFFERINGS, tile_bounds
 from celosia.sw.mapper.evaluate import Evaluation, Objective
-from celosia.sw.mapper.flows import BestFlows, Flows, all_flows, buffered
+from celosia.sw.mapper.flows import BestFlows, Flows, all_flows
 from celosia.sw.mapper.nest import Nest
 from celosia.sw.mapper.operators import MapperError, Operator, Padded
 from celosia.sw.mapper.reasons import what_would_fit
@@ -48,19 +48,17 @@ class _Best:
         self.evaluated = 0
         self.bound = 0.0
 
-    def offer(self, mappings: Mappings) -> Bools:
+    def offer(self, nest: Nest) -> Bools:
         """Look at some mappings; which of them are valid."""
-        fits = valid(Nest(self.padded, mappings))
-        mappings = mappings[fits]
-        if not len(mappings):
+        fits = valid(nest)
+        if not fits.any():
             return fits
-        evaluation = Evaluation(Nest(self.padded, mappings))
-        value = evaluation.figure(self.objective)
-        near = np.flatnonzero(value == value.min())
-        index = int(near[np.argmin(evaluation.energy[near])])
-        key = (float(value[index]), float(evaluation.energy[index]))
+        value = Evaluation(nest[fits]).figure(self.objective)
+        near = np.flatnonzero(fits)[value == value.min()]
+        energy = Evaluation(nest[near]).energy
+        key = (float(value.min()), float(energy.min()))
         if key < self.key:
-            self.key, self.mapping = key, mappings.one(index)
+            self.key, self.mapping = key, nest.mappings.one(int(near[energy.argmin()]))
         return fits
 
     def found(self) -> Found:
@@ -226,10 +224,13 @@ def _some_fits(padded: Padded, block: Ints) -> Bools:
 
 def _offer(found: _Best, mappings: Mappings) -> None:
     """Double-buffered, and where that has no room, with less, which is never better."""
-    value = Evaluation(Nest(found.padded, mappings)).figure(found.objective)
+    nest = Nest(found.padded, mappings)
+    value = Evaluation(nest).figure(found.objective)
     found.evaluated += len(mappings)
-    mappings = mappings[value <= found.key[0]]
+    nest = nest[value <= found.key[0]]
     for which in BUFFERINGS:
-        fits = found.offer(buffered(mappings, which))
+        if not len(nest.mappings):
+            break
+        fits = found.offer(nest.buffered(which))
         if all(which):
-            mappings = mappings[~fits]
+            nest = nest[~fits]

@@ -8,9 +8,10 @@ order: tiles of the array, rows of the tile through each.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache, cached_property
 from itertools import permutations
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,8 @@ POSITIONS = np.array([[order.index(axis) for order in ORDERS] for axis in range(
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+Counts = TypeVar("Counts", Ints, Floats)
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,11 @@ class Mappings:
 
     def __getitem__(self, which: npt.NDArray | slice) -> "Mappings":
         return Mappings(*(getattr(self, field.name)[..., which] for field in fields(self)))
+
+    def buffered(self, which: tuple[bool, ...]) -> "Mappings":
+        """The same with `double` set to `which` everywhere."""
+        double = np.broadcast_to(np.array(which)[:, None], (len(which), len(self)))
+        return replace(self, double=double)
 
     def one(self, index: int) -> "Mapping":
         """The mapping at `index`."""

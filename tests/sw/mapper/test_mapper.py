@@ -87,6 +87,47 @@ def test_a_mapping_by_hand():
     assert waits == pytest.approx(12 * (150 + 128 * 64 / 16), abs=1)
 
 
+def _norm_mapping(rows: int, double: bool) -> Mapping:
+    """512 x 768 x 768 in blocks of some whole rows, tiles of 48 outputs and 256 channels."""
+    order = (0, 1, 2, 3)
+    return Mapping(
+        (rows, 48, 256, 1), (rows, 768, 768, 1), order, order, (False, False, True), (True, True, double), True
+    )
+
+
+def test_a_fused_mapping_by_hand():
+    """W_out with LayerNorm on the transformer preset: 16 lanes, residuals of two words, results of three."""
+    config = PRESETS["transformer"]
+    padded = Padded(config, matmul("W_out", 512, 768, 768, After.LAYERNORM))
+    evaluation = Evaluation(Nest(padded, Mappings.of([_norm_mapping(32, True)])))
+    assert evaluation.stalls[0] == 0
+    # The last tile's residuals; the row unit, its first row and then one every 11 cycles; NORM of 48 groups of lanes;
+    # and the last tile's way to memory at 16 bytes a cycle.
+    first = 150 + 2 * 32 * 3 + (16 + 3 + 40 + 31 * 11)
+    assert evaluation.tail[0] == first + 3 * 32 * 48 + 3 * 32 * 48 / 16
+    # POST behind the matmuls: 2 + 3 slots for 16 of all results.
+    assert evaluation.post[0] == 5 * 512 * 48
+
+
+def test_what_fused_rows_wait_for():
+    """The same on less accumulator: the first tile of the next rows that finds no room waits for one that leaves."""
+    operator = matmul("W_out", 512, 768, 768, After.LAYERNORM)
+
+    def waits(kib: int, rows: int) -> float:
+        padded = Padded(override(PRESETS["transformer"], [f"accumulator.kib={kib}"]), operator)
+        return float(Evaluation(Nest(padded, Mappings.of([_norm_mapping(rows, False)]))).stalls[0])
+
+    # 64 KiB are 1024 rows of 16 sums. 19 x 768 sums take 912: one more tile of 19 x 48 (57) has room. While the array
+    # works on it, 3 by 48 tiles of weights, the first of the last rows leaves.
+    come = 19 * 3 * (768 // 16)
+    leaves = 150 + 2 * 19 * 3 + (16 + 3 + 40 + 18 * 11) + 3 * 19 * 3
+    assert leaves < come
+    assert waits(64, 19) == 0
+    # 21 x 768 sums take 1008: no tile has room. Each of 24 blocks but the first waits from the last sums on.
+    leaves = 150 + 2 * 21 * 3 + (16 + 3 + 40 + 20 * 11) + 3 * 21 * 3
+    assert waits(64, 21) == 24 * leaves
+
+
 def test_mappings_that_the_hardware_cannot_do():
     """64 x 64 x 64 in tiles of 8 channels on a 16 x 16 array, with the reduction outermost: 8 rounds of sums."""
     operator = matmul("narrow", 64, 64, 64)
@@ -122,7 +163,7 @@ def _room(config, operator, mapping) -> tuple[int, int, int]:
         operator.after
     ]
     scratchpad = copies[0] * padded(kept[0][0]) * kept[0][2] + copies[1] * kept[1][1] * (kept[1][2] + record)
-    scratchpad += copies[2] * (written + read) * padded(tile[0]) * tile[1]
+    scratchpad += (2 if mapping.fused else copies[2]) * (written + read) * padded(tile[0]) * tile[1]
     held = kept[2][0] * kept[2][1]
     sums = held + mapping.double[2] * (held if mapping.fused else tile[0] * tile[1])
     stats = kept[2][0] * copies[2] if mapping.fused else 2 * tile[0] if operator.after == "layernorm" else 0
@@ -148,7 +189,7 @@ def test_rules_against_room_counted_from_scratch(after, run_loops):
         row = mapping.block if mapping.resident[2] else mapping.tile
         whole_rows = not mapping.fused or row[1] >= 24
         split = run_loops(config, operator, mapping)["split"]
-        fit = scratchpad <= 1024 and sums * 4 <= 1024 and stats <= 16
+        fit = scratchpad <= 1024 * 13 // 16 and sums * 4 <= 1024 and stats <= 16
         assert fits[index] == (fit and whole_rows and not split), mapping
 
 

@@ -68,13 +68,12 @@ def program_bytes(transfers: list[dict[str, int]], config) -> int:
 
 @pytest.mark.parametrize("preset", ["gemmini", "transformer", "edge"])
 def test_the_estimate_is_near_the_performance_model(preset):
-    """2 % for matmuls that take a while; `celosia analyze mapper --replay` does the same for long ones."""
+    """2 %, fused or not; `celosia analyze mapper --replay` does the same for longer ones."""
     config = PRESETS[preset]
-    for operator in encoder_operators(64, hidden=256, heads=2, ffn=512):
+    for operator in encoder_operators(96, hidden=384, heads=6, ffn=1536):
         found = best(config, operator)
         cycles = predict(compile_mapping(config, operator, found.mapping)).cycles
-        bound = 0.02 if operator.after is After.REQUANT and operator.macs > 4_000_000 else 0.1
-        assert found.figures["cycles"] == pytest.approx(cycles, rel=bound), operator
+        assert found.figures["cycles"] == pytest.approx(cycles, rel=0.02), operator
 
 
 def test_maxima_of_softmax_begin_once_for_each_row():
