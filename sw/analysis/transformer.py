@@ -18,6 +18,8 @@ MOST_STEPS = 16384
 """Of a decoder, each with operations of its own."""
 MOST_CHANNELS = 1 << 24
 """Or heads, or layers."""
+MOST_TOKENS = 1 << 24
+"""Of an encoder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,7 @@ class Transformer:
 
         Errors: AnalysisError for a length that there cannot be.
         """
-        check_tokens(tokens, MOST_STEPS if self.decoder else None)
+        check_tokens(tokens, self.decoder)
         if not self.decoder:
             return [_times(o, self.layers) for o in layer(self, tokens, tokens)]
         return _decoder(self, tokens)
@@ -60,7 +62,7 @@ class Transformer:
 
         Errors: AnalysisError for a length that there cannot be.
         """
-        check_tokens(tokens, MOST_STEPS if self.decoder else None)
+        check_tokens(tokens, self.decoder)
         if not self.decoder:
             yield layer(self, tokens, tokens)
             return
@@ -68,12 +70,15 @@ class Transformer:
             yield layer(self, 1, past)
 
 
-def check_tokens(tokens: int, most: int | None = None) -> None:
-    """Errors: AnalysisError for fewer than one token, or more than `most`."""
+def check_tokens(tokens: int, decoder: bool = False) -> None:
+    """Errors: AnalysisError for fewer than one token, or more than are analysed."""
+    most = MOST_STEPS if decoder else MOST_TOKENS
     if tokens < 1:
         raise AnalysisError(f"tokens must be at least 1, not {tokens}")
-    if most is not None and tokens > most:
-        raise AnalysisError(f"tokens of a decoder must be at most {most}, not {tokens}")
+    if tokens > most:
+        raise AnalysisError(
+            f"tokens of {'a decoder' if decoder else 'an encoder'} must be at most {most}, not {tokens}"
+        )
 
 
 def layer(net: Transformer, rows: int, past: int) -> list[Operation]:

@@ -47,10 +47,12 @@ def intensity(
     from celosia.sw.analysis.operations import by_name, total
     from celosia.sw.cli import analysis_tables as tables
 
+    sizes = {"layers": layers, "hidden": hidden, "heads": heads, "ffn": ffn}
     if printed:
+        _alone({"model": model, "workload": workload, **sizes, "tokens": tokens, "decoder": decoder or None})
         _print_comparisons(TABLES, json)
         return
-    chosen = subject(model, workload, {"layers": layers, "hidden": hidden, "heads": heads, "ffn": ffn}, tokens, decoder)
+    chosen = subject(model, workload, sizes, tokens, decoder)
     operations = chosen.network.operations(chosen.tokens)
     rows = by_name(operations) | {"total": total(operations)}
     if json:
@@ -120,10 +122,12 @@ def latency(
     from celosia.sw.analysis.latency import by_operation, whole
     from celosia.sw.cli import analysis_tables as tables
 
+    sizes = {"layers": layers, "hidden": hidden, "heads": heads, "ffn": ffn}
     if printed:
+        _alone({"model": model, "workload": workload, **sizes, "tokens": tokens, "decoder": decoder or None})
         _print_comparisons(LATENCIES, json)
         return
-    chosen = subject(model, workload, {"layers": layers, "hidden": hidden, "heads": heads, "ffn": ffn}, tokens, decoder)
+    chosen = subject(model, workload, sizes, tokens, decoder)
     rows = by_operation(chosen.network, chosen.tokens)
     rows["total"] = whole(rows)
     if json:
@@ -165,6 +169,15 @@ def _check_file(file: Path, example: str) -> None:
     if file.is_dir():
         raise CliError(f"cannot write {file}: it is a folder; give a file, such as {file / example}")
     output.check_writable(file)
+
+
+def _alone(options: dict[str, object]) -> None:
+    """Errors: CliError when one of the options beside --printed is given."""
+    for name, value in options.items():
+        if value is not None:
+            raise CliError(
+                f"--printed and --{name} exclude one another: the survey prints its own networks and lengths"
+            )
 
 
 def _print_comparisons(sources: tuple[str, ...], json: bool) -> None:

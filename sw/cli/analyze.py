@@ -30,7 +30,9 @@ app.command("mapspace")(mapping.mapspace)
 
 @app.command("correlate")
 def correlate(
-    points: Annotated[int, typer.Option(min=0, help="Random operations; each behind three memories.")] = 100,
+    points: Annotated[
+        int, typer.Option(min=0, max=10_000, help="Random operations; each behind three memories.")
+    ] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Of operations and configurations.")] = 0,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Configurations at a time.  [default: all processors]")

@@ -160,7 +160,7 @@ def mapspace(
     preset: PresetOption = None,
     config: ConfigOption = None,
     settings: SetOption = None,
-    samples: Annotated[int, typer.Option(min=1, help="Valid mappings of each operator.")] = 100_000,
+    samples: Annotated[int, typer.Option(min=1, max=1_000_000, help="Valid mappings of each operator.")] = 100_000,
     seed: Annotated[int, typer.Option(min=0, help="Of the mappings.")] = 0,
     wide: Annotated[
         bool, typer.Option("--wide", help="Also tiles narrower than the array, and partial sums that go to memory.")

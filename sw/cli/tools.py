@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 TITLES = {"zigzag": "ZigZag", "scalesim": "SCALE-Sim"}
 """Columns of the tools."""
 RTL, MODEL = "rtl", "model"
-TOKENS = 128
+TOKENS, MOST_TOKENS = 128, 4096
+"""Length: by default, and at most, since every matmul becomes a program."""
 
 Figures = dict[str, list[dict[str, float] | None]]
 """By tool and matmul; None where the tool was not run."""
@@ -134,6 +135,8 @@ def _layers(model: str | None, tokens: int) -> tuple[str, list["Layer"]]:
     if not isinstance(network, Transformer) or network.decoder:
         raise CliError(f"only encoders are compared, and {network.name} is none")
     check_tokens(tokens)
+    if tokens > MOST_TOKENS:
+        raise CliError(f"tokens must be at most {MOST_TOKENS}, not {tokens}: every matmul becomes a program")
     return network.name, distinct(next(network.steps(tokens)))
 
 

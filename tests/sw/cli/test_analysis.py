@@ -112,6 +112,13 @@ def test_document_writes_page_and_figures(celosia, tmp_path):
     [
         (["intensity", "--tokens", "0"], "tokens must be at least 1, not 0"),
         (["latency", "--model", "gpt2", "--tokens", "-3"], "tokens must be at least 1, not -3"),
+        (["intensity", "--tokens", "9" * 20], f"tokens of an encoder must be at most 16777216, not {'9' * 20}"),
+        (["roofline", "--tokens", "16777217"], "tokens of an encoder must be at most 16777216, not 16777217"),
+        (["latency", "--tokens", "9" * 20], f"tokens of an encoder must be at most 16777216, not {'9' * 20}"),
+        (["intensity", "--printed", "--tokens", "5"], "--printed and --tokens exclude one another"),
+        (["latency", "--printed", "--decoder"], "--printed and --decoder exclude one another"),
+        (["mapspace", "--samples", "9" * 20], "less than or equal to 1000000"),
+        (["correlate", "--points", "9" * 20], "less than or equal to 10000"),
         (["roofline", "--heads", "7"], "heads must divide hidden = 768, not 7; the nearest legal value is 6"),
         (["intensity", "--layers", "0"], "layers must be from 1"),
         (["latency", "--model", "bert"], "no model 'bert'; did you mean bert-base?"),
