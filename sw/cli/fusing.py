@@ -69,11 +69,25 @@ def ladder(
         Path | None,
         typer.Option("--host", metavar="FILE.toml", help="Another model of the host."),
     ] = None,
+    pruned: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=99, help="Percent of the blocks of attention that the last step prunes.  [default: 60]"
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Change a field of the steps that prune."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Say how much faster than the survey's baseline each step is, on a BERT-Base layer, by model."""
+    """Say how much faster than the survey's baseline each step is, on a BERT-Base layer, by model.
+
+    The last steps prune attention; where a list holds fewer keys than there are tokens, they are left out.
+    """
+    from celosia.sw.compiler.buffers import CompileError
     from celosia.sw.performance import host as hosts
-    from celosia.sw.performance.ladder import PRINTED_SPEEDUP
+    from celosia.sw.performance.ladder import PRINTED_SPEEDUP, PRUNED, pruned_steps
     from celosia.sw.performance.ladder import ladder as climb
 
     model = hosts.load(host)
@@ -81,6 +95,13 @@ def ladder(
         raise CliError(f"tokens must be at least 1, not {tokens}")
     with output.step(f"a BERT-Base layer of {tokens} tokens"):
         found = climb(model, tokens)
+    with output.step("the same with pruned attention"):
+        try:
+            found += pruned_steps(tokens, PRUNED if pruned is None else pruned, tuple(settings or ()))
+        except CompileError as error:
+            if pruned is not None or settings:
+                raise
+            output.progress(f"no steps that prune: {error}")
     if json:
         rows = [
             {"step": one.name, "preset": one.config, "accelerator": one.accelerator, "host": one.host,
