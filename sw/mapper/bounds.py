@@ -90,15 +90,17 @@ def _lower(least: Floats, space: Space, grid: Ints, fused: bool, objective: Obje
             if all(more[tensor] or not flag for tensor, flag in enumerate(which)):
                 left &= ~of
         done[which] = left & has_room(single.buffered(which))
-        at = some[done[which]]
-        if len(at):
-            least[at] = np.minimum(least[at], _ideal(space, grid[:, at], fused, which, objective))
+    chosen = [some[of] for of in done.values()]
+    at = np.concatenate(chosen)
+    if len(at):
+        double = np.repeat(np.array(list(done)).T, [len(of) for of in chosen], axis=1)
+        np.minimum.at(least, at, _ideal(space, grid[:, at], fused, double, objective))
 
 
-def _ideal(space: Space, tile: Ints, fused: bool, double: tuple[bool, ...], objective: Objective) -> Floats:
+def _ideal(space: Space, tile: Ints, fused: bool, double: Bools, objective: Objective) -> Floats:
     """The objective of tile sizes [4, n] with everything whole but the sums."""
-    mappings = smallest(space.padded, tile, fused).buffered(double)
+    mappings = smallest(space.padded, tile, fused)
     whole = np.broadcast_to(np.array(space.padded.sizes)[:, None], tile.shape)
     resident = np.broadcast_to(np.array([[True], [True], [False]]), (len(TENSORS), tile.shape[1]))
-    kept = Mappings(tile, whole, mappings.outer, mappings.inner, resident, mappings.double, mappings.fused)
+    kept = Mappings(tile, whole, mappings.outer, mappings.inner, resident, double, mappings.fused)
     return _Least(Nest(space.padded, kept)).figure(objective)

@@ -41,8 +41,8 @@ class Nest:
         """Some of the mappings."""
         return self._known(self.mappings[which], {name: array[..., which] for name, array in self._arrays()})
 
-    def buffered(self, which: tuple[bool, ...]) -> "Nest":
-        """The same with `double` set to `which`."""
+    def buffered(self, which: tuple[bool, ...] | Bools) -> "Nest":
+        """The same with `double` set to `which`, of all or of each [3, n]."""
         return self._known(self.mappings.buffered(which), dict(self._arrays()))
 
     def _arrays(self) -> list[tuple[str, Ints]]:

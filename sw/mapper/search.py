@@ -92,13 +92,16 @@ def _guided(space: Space, found: _Best) -> _Best:
     def look(chosen: Ints, most: int = GUIDED_BLOCKS) -> None:
         _offer_blocks(flows, found, tiles[:, chosen[bounds[chosen] <= found.key[0]]], most)
 
-    def look_around(axes: tuple[int, ...], most: int) -> None:
-        """More sizes along `axes`, with the best ones so far along the others."""
+    def look_around(axes: tuple[int, ...], most: int, near: bool = False) -> None:
+        """More sizes along `axes`, with the best ones so far along the others; `near`: the next ones."""
         if found.mapping is None or found.key[0] <= CLOSE * bounds[0]:
             return
         wanted = [np.array([size]) for size in found.mapping.tile]
         for axis in axes:
-            wanted[axis] = _spread(space.tiles[axis], _least(space)[axis], 4 * GUIDED_SIZES)
+            sizes = space.tiles[axis]
+            at = int(np.searchsorted(sizes, found.mapping.tile[axis]))
+            around = sizes[max(0, at - GUIDED_SIZES) : at + GUIDED_SIZES + 1]
+            wanted[axis] = around if near else _spread(sizes, _least(space)[axis], 4 * GUIDED_SIZES)
         look(_among(tiles, wanted), most)
 
     look(np.arange(min(FIRST_TILES, tiles.shape[1])))
@@ -106,8 +109,8 @@ def _guided(space: Space, found: _Best) -> _Best:
         coarse = [_spread(np.unique(values), unit) for values, unit in zip(tiles, _least(space), strict=True)]
         look(_among(tiles, coarse))
     look_around((ROWS, CHANNELS), 2)
-    for axis in (ROWS, OUTPUTS):
-        look_around((axis,), GUIDED_BLOCKS)
+    look_around((ROWS,), GUIDED_BLOCKS, near=True)
+    look_around((OUTPUTS,), GUIDED_BLOCKS)
     for index in range(tiles.shape[1]):  # none of the grid has room
         if found.mapping is not None:
             break
@@ -228,9 +231,8 @@ def _offer(found: _Best, mappings: Mappings) -> None:
     value = Evaluation(nest).figure(found.objective)
     found.evaluated += len(mappings)
     nest = nest[value <= found.key[0]]
-    for which in BUFFERINGS:
-        if not len(nest.mappings):
-            break
-        fits = found.offer(nest.buffered(which))
-        if all(which):
-            nest = nest[~fits]
+    all_twice, *others = BUFFERINGS
+    fits = found.offer(nest.buffered(all_twice))
+    which = np.repeat(np.flatnonzero(~fits), len(others))
+    if len(which):
+        found.offer(nest[which].buffered(np.tile(np.array(others).T, (~fits).sum())))

@@ -60,10 +60,11 @@ class Mappings:
     def __getitem__(self, which: npt.NDArray | slice) -> "Mappings":
         return Mappings(*(getattr(self, field.name)[..., which] for field in fields(self)))
 
-    def buffered(self, which: tuple[bool, ...]) -> "Mappings":
-        """The same with `double` set to `which` everywhere."""
-        double = np.broadcast_to(np.array(which)[:, None], (len(which), len(self)))
-        return replace(self, double=double)
+    def buffered(self, which: tuple[bool, ...] | Bools) -> "Mappings":
+        """The same with `double` set to `which`, of all or of each [3, n]."""
+        flags = np.array(which)
+        whole = flags if flags.ndim > 1 else np.broadcast_to(flags[:, None], (len(flags), len(self)))
+        return replace(self, double=whole)
 
     def one(self, index: int) -> "Mapping":
         """The mapping at `index`."""
