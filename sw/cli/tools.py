@@ -1,6 +1,9 @@
 """`celosia analyze tools`: what other tools predict for matmuls, beside the performance model and the Verilog."""
 
+import hashlib
+import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from celosia.hw.config import Config
+from celosia.sw.cache import cache_folder, recall, replacing
 from celosia.sw.cli import output, plugins
 from celosia.sw.cli.errors import CliError
 from celosia.sw.cli.options import Choice, ConfigOption, JsonOption, PresetOption, SetOption, pick, resolve
@@ -148,15 +152,40 @@ def _predicted(
 
     figures: Figures = {}
     for name in names:
-        walks = Tool(name) is Tool.SCALESIM and limit is not None
-        asked = [one for one in layers if not walks or one.ideal_cycles(config) <= (limit or 0)]
-        if not asked:
-            figures[name] = [None] * len(layers)
+        if Tool(name) is Tool.SCALESIM:
+            figures[name] = _walked(config, layers, python, limit)
             continue
-        with output.step(f"{TITLES[name]} on {len(asked)} matmuls"):
-            found = dict(zip(asked, run(Tool(name), config, asked, python), strict=True))
-        figures[name] = [found.get(one) for one in layers]
+        with output.step(f"{TITLES[name]} on {len(layers)} matmuls"):
+            figures[name] = list(run(Tool(name), config, layers, python))
     return figures
+
+
+def _walked(
+    config: Config, layers: list["Layer"], python: Path | None, limit: int | None
+) -> list[dict[str, float] | None]:
+    """Figures of SCALE-Sim, one matmul after the other, the least work first; None beyond `limit`.
+
+    It takes minutes: what it has found is kept, so that a run that was stopped goes on where it was.
+    """
+    from celosia.sw.export.running import Tool, files, run
+
+    found: dict[Layer, dict[str, float]] = {}
+    for one in sorted(layers, key=lambda layer: layer.ideal_cycles(config)):
+        if limit is not None and one.ideal_cycles(config) > limit:
+            break
+        told = [[name, data.decode()] for name, data in files(Tool.SCALESIM, config, [one]).items()]
+        key = hashlib.sha256(json.dumps([str(python or ""), told]).encode()).hexdigest()
+        kept = cache_folder() / "scalesim" / f"{key[:32]}.json"
+        known = recall(kept)
+        if isinstance(known, dict):
+            output.progress(f"SCALE-Sim on {one.name}: known before")
+            found[one] = known
+            continue
+        with output.step(f"SCALE-Sim on {one.name}"):
+            (found[one],) = run(Tool.SCALESIM, config, [one], python)
+        with suppress(OSError), replacing(kept) as file:  # a cache that cannot be written costs time, not the result
+            file.write(json.dumps(found[one]).encode())
+    return [found.get(one) for one in layers]
 
 
 def _compared(config: Config, layers: list["Layer"], simulated: bool) -> list["Row | int"]:

@@ -93,8 +93,9 @@ def test_a_limit_of_the_slow_one(celosia, tools, timed, tmp_path):
     python = tmp_path / "python"
     result = celosia("analyze", "tools", "--limit", "4096", "--markdown", "--python", python)
     assert result.exit_code == 0, result.stderr
+    # The slow one walks through one matmul at a time.
     assert [(tool, len(shapes), where) for tool, shapes, where in tools] == [
-        ("zigzag", 5, python), ("scalesim", 2, python)
+        ("zigzag", 5, python), ("scalesim", 1, python), ("scalesim", 1, python)
     ]  # fmt: skip
     table = result.stdout.splitlines()
     assert table[0] == "| matmul | M x K x N | times | ideal | RTL | model | ZigZag | SCALE-Sim |"
@@ -102,6 +103,35 @@ def test_a_limit_of_the_slow_one(celosia, tools, timed, tmp_path):
     assert table[2].endswith("| 1,128 (-88.7%) | - |")
     assert "| 1,128 (-88.7%) | 1,128 (-88.7%) |" in table[3]
     assert table[-1].endswith("| 33,840 (-88.7%) | - |")
+
+
+def test_what_the_slow_one_found_is_kept(celosia, tools, timed, monkeypatch):
+    """Stopped on its third matmul, it begins there again; the smallest come first, figures stay with their matmuls."""
+    arguments = ("analyze", "tools", "--without", "rtl", "--without", "zigzag", "--json")
+    noting = running.run
+
+    def pretend(tool, config, layers, python=None):
+        return [found | {"cycles": one.k} for found, one in zip(noting(tool, config, layers), layers, strict=True)]
+
+    def stopped(*told):
+        if len(tools) == 2:
+            raise ExportError("stopped")
+        return pretend(*told)
+
+    monkeypatch.setattr(running, "run", stopped)
+    assert celosia(*arguments).exit_code == 2
+    assert [shapes for _, shapes, _ in tools] == [[(128, 64, 128)], [(128, 128, 64)]]
+    monkeypatch.setattr(running, "run", pretend)
+    tools.clear()
+    result = celosia(*arguments)
+    assert [shapes for _, shapes, _ in tools] == [[(128, 768, 768)], [(128, 768, 3072)], [(128, 3072, 768)]]
+    assert [row["cycles"]["scalesim"] for row in json.loads(result.stdout)["rows"]] == [768, 64, 128, 768, 3072]
+    tools.clear()
+    assert celosia(*arguments).stdout == result.stdout
+    assert tools == []
+    # Another configuration is another matter.
+    celosia(*arguments, "--preset", "edge", "--limit", "20000")
+    assert len(tools) == 2
 
 
 def test_without(celosia, tools, timed):

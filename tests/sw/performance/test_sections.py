@@ -4,11 +4,12 @@ import pytest
 
 from celosia.hw.config import override
 from celosia.hw.presets import PRESETS
+from celosia.sw.compiler.buffers import CompileError
 from celosia.sw.compiler.mapping import Fusion
 from celosia.sw.compiler.sections import Section
 from celosia.sw.compiler.tiling import choices
 from celosia.sw.performance.host import Host, elements
-from celosia.sw.performance.ladder import ladder, matmul_cycles
+from celosia.sw.performance.ladder import ladder, matmul_cycles, pruned_steps
 from celosia.sw.performance.sections import Sections, halves, modelled
 from celosia.sw.workloads import Geometry
 
@@ -63,6 +64,29 @@ def test_ladder_of_a_small_layer():
     assert baseline.cycles == baseline.accelerator + baseline.host
     assert (units.host, fused.host) == (0, 0)
     assert fused.cycles < units.cycles
+
+
+def test_steps_that_prune():
+    """Two heads of 64 tokens: at -1 as fast as nothing pruned but for the integer pass; more pruned is faster."""
+    shape = Geometry(hidden=128, heads=2, ffn=256)
+    (none,), (some,), (most,) = (pruned_steps(64, percent, shape=shape) for percent in (0, 50, 90))
+    assert {one.config for one in (none, some, most)} == {"transformer-hdp"}
+    assert none.cycles > some.cycles > most.cycles
+    # Products of scores and of context on 256 PEs: half of them, and nine of ten, are left out, in whole tiles.
+    products = 2 * 2 * 64**2 * 64 / 256
+    assert none.cycles - most.cycles <= 0.9 * products
+    assert none.cycles - most.cycles >= 0.9 * products - 2 * 2 * 4 * 4 * 16 * 4
+
+
+def test_k_and_v_of_a_head_need_room():
+    """512 tokens of 64 channels do not fit 64 KiB: the next size is a step of its own; and there is an end."""
+    small = ("scratchpad.kib=16",)
+    room, pruned = pruned_steps(128, 50, small, SHAPE)
+    assert room.config == pruned.config == "transformer-hdp scratchpad.kib=16 scratchpad.kib=32"
+    with pytest.raises(CompileError, match=r"scratchpad\.kib"):
+        pruned_steps(512, 50, ("scratchpad.kib=4",), SHAPE)
+    with pytest.raises(CompileError, match=r"hdp\.keys"):
+        pruned_steps(1024, 50, shape=SHAPE)
 
 
 def test_matmuls_take_at_least_their_macs():
