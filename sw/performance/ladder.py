@@ -75,7 +75,8 @@ def pruned_steps(
     """
     config = override(PRESETS[PRUNING], list(settings))
     enough = _with_room(config, tokens, shape)
-    label = " ".join([PRUNING, *settings])
+    others = [one for one in settings if enough == config or not one.startswith("scratchpad.kib")]
+    label = " ".join([PRUNING, *others])
     steps = []
     choice = choices(enough, tokens, shape.hidden, shape.heads, shape.ffn)[0]
     sections = Sections(enough, shape, meter)

@@ -72,17 +72,16 @@ def test_steps_that_prune():
     (none,), (some,), (most,) = (pruned_steps(64, percent, shape=shape) for percent in (0, 50, 90))
     assert {one.config for one in (none, some, most)} == {"transformer-hdp"}
     assert none.cycles > some.cycles > most.cycles
-    # Products of scores and of context on 256 PEs: half of them, and nine of ten, are left out, in whole tiles.
+    # Products of scores and of context on 256 PEs: nine of ten are left out, but for tiles that are not full.
     products = 2 * 2 * 64**2 * 64 / 256
-    assert none.cycles - most.cycles <= 0.9 * products
-    assert none.cycles - most.cycles >= 0.9 * products - 2 * 2 * 4 * 4 * 16 * 4
+    assert 0.5 * products <= none.cycles - most.cycles <= 0.9 * products
 
 
 def test_k_and_v_of_a_head_need_room():
-    """512 tokens of 64 channels do not fit 64 KiB: the next size is a step of its own; and there is an end."""
+    """128 tokens of 64 channels do not fit 16 KiB: the next size is a step of its own; and there is an end."""
     small = ("scratchpad.kib=16",)
     room, pruned = pruned_steps(128, 50, small, SHAPE)
-    assert room.config == pruned.config == "transformer-hdp scratchpad.kib=16 scratchpad.kib=32"
+    assert room.config == pruned.config == "transformer-hdp scratchpad.kib=32"
     with pytest.raises(CompileError, match=r"scratchpad\.kib"):
         pruned_steps(512, 50, ("scratchpad.kib=4",), SHAPE)
     with pytest.raises(CompileError, match=r"hdp\.keys"):
