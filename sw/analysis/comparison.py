@@ -152,3 +152,15 @@ def _all(net: Network, tokens: int) -> Total:
 @cache
 def _reference() -> float:
     return total_cycles(MODELS["bert-base"], REFERENCE_TOKENS)
+
+
+def left_out_bytes(network: ResNet50, unfused: float, fused: float) -> float:
+    """Bytes for each element of normalisations and ReLUs that fusing leaves out, by two printed intensities.
+
+    M is F over the intensity, with F and without what is left out; the difference is what those operations move. Each
+    reads and writes its elements: at a byte and once, as in tables 3 and 4, that is 2, whatever else is counted.
+    """
+    groups = by_group(network.operations())
+    elements = sum(groups[name].mops for name in (NORMALISATION, RELU)) / 2
+    whole, rest = (resnet_row(network, row).flops for row in ("unfused", "fused"))
+    return (whole / unfused - rest / fused) / elements

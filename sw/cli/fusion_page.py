@@ -62,7 +62,9 @@ _LADDER = """`celosia analyze ladder`. The first two steps leave to a host all t
     computes the matmuls one by one, the host does the rest in between, and nothing overlaps. All accelerator cycles
     are those of the performance model; operands and results of the baseline's matmuls travel as int8, since ours has
     no int32 results to store. The last steps are sections of our layer, one after the other: with the nonlinear units
-    and nothing fused, then as the compiler maps it. (The steps are `celosia.sw.performance.ladder.ladder`.)"""
+    and nothing fused, then as the compiler maps it; then with
+    pruned attention ([HDP](hdp.md)), on the array as the preset `transformer-hdp` has it. (The steps are `ladder` and
+    `pruned_steps` of `celosia.sw.performance.ladder`.)"""
 
 _PRINTED = """The survey prints {printed}x for rebalanced memories and nonlinear units together; ours is {units:.1f}x
     without and {total:.1f}x with a fused mapping. Its own figures do not quite agree: with {share:.0%} of the time
