@@ -83,9 +83,10 @@ def ladder(
 ) -> None:
     """Say how much faster than the survey's baseline each step is, on a BERT-Base layer, by model.
 
-    The last steps prune attention; where a list holds fewer keys than there are tokens, they are left out.
+    The last steps prune attention; they are left out for lengths at which they cannot.
     """
     from celosia.sw.compiler.buffers import CompileError
+    from celosia.sw.model.errors import ModelError
     from celosia.sw.performance import host as hosts
     from celosia.sw.performance.ladder import PRINTED_SPEEDUP, PRUNED, pruned_steps
     from celosia.sw.performance.ladder import ladder as climb
@@ -98,7 +99,7 @@ def ladder(
     with output.step("the same with pruned attention"):
         try:
             found += pruned_steps(tokens, PRUNED if pruned is None else pruned, tuple(settings or ()))
-        except CompileError as error:
+        except (CompileError, ModelError) as error:
             if pruned is not None or settings:
                 raise
             output.progress(f"no steps that prune: {error}")

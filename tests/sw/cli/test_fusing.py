@@ -49,6 +49,17 @@ def test_the_ladder_of_the_page_adds_up():
     assert len(rows) == 6
 
 
+def test_a_ladder_of_one_token_ends_before_pruning(celosia):
+    """One token is one block: no threshold prunes 60 % of it. Asked for, that is an error; otherwise it is said."""
+    result = celosia("analyze", "ladder", "--tokens", "1", "--json")
+    found = json.loads(result.stdout)
+    assert [row["preset"] for row in found["rows"]] == ["gemmini", "transformer", "transformer", "transformer"]
+    assert "no steps that prune: no rho prunes 60 % of the blocks" in result.stderr
+    asked = celosia("analyze", "ladder", "--tokens", "1", "--pruned", "50")
+    assert (asked.exit_code, asked.stdout) == (2, "")
+    assert asked.stderr.splitlines()[-1].startswith("celosia: no rho prunes 50 % of the blocks")
+
+
 def test_a_table(celosia):
     table = celosia("analyze", "fusion", "--tokens", "64", "--accumulator", "256", "--pair", "softmax").stdout
     assert re.search(r"Q x K, softmax .* 256 KiB .* 64 .* MHA .* fused", table)
