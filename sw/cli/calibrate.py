@@ -38,6 +38,9 @@ def hdp(
     importance: Annotated[str, typer.Option(help="Of a block: abs-sum, sum, max or mean-max.")] = "max",
     zero: Annotated[bool, typer.Option("--zero", help="Pruned scores stay in the softmax as 0.")] = False,
     exact: Annotated[bool, typer.Option("--exact", help="Kept scores with the product of fractions.")] = False,
+    fill: Annotated[
+        int, typer.Option(help="Keep the next keys too, up to a multiple of so many: the array's columns. 0: do not.")
+    ] = 0,
     tokens: Annotated[
         int | None, typer.Option(min=3, help="Fill sequences of so many tokens; without it, each sentence is one.")
     ] = None,
@@ -68,6 +71,7 @@ def hdp(
         importance=Importance(pick("importance", importance, list(Importance))),
         pruned=Pruned.ZERO if zero else Pruned.EXCLUDED,
         approximate=not exact,
+        fill=fill,
     )
     with output.step(f"the dense model on {data}"):
         if tokens is None:

@@ -1,14 +1,16 @@
 """Golden model of hybrid dynamic pruning (HDP, arXiv 2407.12893) in exact integers.
 
 docs/hdp.md says the same in words. The order of the steps: `split`, `integer_scores`, `importance`, `keep_blocks`,
-`keep_heads`, `kept_scores`, `pruned_softmax`. Everything is vectorised: leading axes are a batch of heads.
+`fill_blocks`, `keep_heads`, `kept_scores`, `pruned_softmax`. Everything is vectorised: leading axes are a batch of heads.
 """
 
 from celosia.hw.hdp.widths import HEAD_BITS, RHO_ONE, Importance, Range, largest_code
-from celosia.sw.golden.hdp.blocks import BlockShape, block_exists, importance, spread
+from celosia.sw.golden.hdp.blocks import BlockShape, block_exists, block_keys, importance, spread
 from celosia.sw.golden.hdp.decide import (
     RowOfBlocks,
+    check_fill,
     check_rho,
+    fill_blocks,
     head_importance,
     head_magnitude,
     keep_blocks,
@@ -31,8 +33,11 @@ __all__ = [
     "Range",
     "RowOfBlocks",
     "block_exists",
+    "block_keys",
+    "check_fill",
     "check_rho",
     "exp2_weight_second_order",
+    "fill_blocks",
     "head_importance",
     "head_magnitude",
     "importance",

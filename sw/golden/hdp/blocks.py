@@ -47,6 +47,12 @@ def block_exists(mask: npt.ArrayLike, shape: BlockShape) -> BoolArray:
     return np.asarray(shape.tiles(np.asarray(mask, dtype=bool), 0).any(axis=(-3, -1)))
 
 
+def block_keys(mask: npt.ArrayLike, shape: BlockShape) -> IntArray:
+    """Keys of each block [..., block rows, block columns] that have a valid score in it; `mask` [..., m, n]."""
+    result: IntArray = shape.tiles(np.asarray(mask, dtype=bool), 0).any(axis=-3).sum(axis=-1)
+    return result
+
+
 def importance(scores: npt.ArrayLike, mask: npt.ArrayLike, shape: BlockShape, rule: Importance) -> IntArray:
     """theta [..., block rows, block columns] of integer scores [..., m, n]; 0 for a block that does not exist.
 

@@ -59,6 +59,41 @@ def keep_blocks(theta: npt.ArrayLike, exists: npt.ArrayLike, rho: int) -> BoolAr
     return np.asarray(exists, dtype=bool) & ~(left < threshold[..., None])
 
 
+def check_fill(fill: int) -> int:
+    """`fill`: keys of a tile. Errors: ValueError unless it is 0 (no fill) or a power of two."""
+    if type(fill) is not int or fill < 0 or fill & (fill - 1):
+        raise ValueError(f"fill must be 0 or a power of two, not {fill!r}")
+    return fill
+
+
+def fill_blocks(
+    kept: npt.ArrayLike, theta: npt.ArrayLike, exists: npt.ArrayLike, keys: npt.ArrayLike, fill: int
+) -> BoolArray:
+    """`kept` [..., block rows, block columns] of a threshold, and the next ones as far as the last tile has room.
+
+    A row of blocks that keeps n of the `keys` (`block_keys`) may keep N, n rounded up to a multiple of `fill`: its
+    blocks down to the least theta at which no more than N keys are in blocks of that theta or a greater one. So equals
+    are all kept or none is. `fill` = 0 changes nothing. Errors: ValueError as `check_fill`.
+    """
+    before = np.asarray(kept, dtype=bool)
+    if not check_fill(fill):
+        return before
+    there = np.broadcast_to(np.asarray(exists, dtype=bool), before.shape)
+    sizes = np.where(there, np.broadcast_to(integers(keys), before.shape), 0)
+    room = -(-np.where(before, sizes, 0).sum(axis=-1, keepdims=True) // fill) * fill
+    most = np.iinfo(np.int64).max
+    rank = np.where(there, -np.broadcast_to(integers(theta), before.shape), most)
+    order = np.argsort(rank, axis=-1, kind="stable")
+    ranked = np.take_along_axis(rank, order, axis=-1)
+    # Keys down to each block and its equals: the sum behind the last of them.
+    reach = np.take_along_axis(sizes, order, axis=-1).cumsum(axis=-1)
+    reach[..., :-1] = np.where(ranked[..., :-1] == ranked[..., 1:], most, reach[..., :-1])
+    reach = np.flip(np.minimum.accumulate(np.flip(reach, axis=-1), axis=-1), axis=-1)
+    result = np.empty(before.shape, dtype=bool)
+    np.put_along_axis(result, order, reach <= room, axis=-1)
+    return there & result
+
+
 def head_importance(theta: npt.ArrayLike, exists: npt.ArrayLike) -> IntArray:
     """Sum of theta [...] over the blocks that exist of heads [..., block rows, block columns].
 

@@ -8,7 +8,9 @@ from celosia.sw.golden.factor import row_factor
 from celosia.sw.golden.hdp import (
     Pruned,
     block_exists,
+    block_keys,
     exp2_weight_second_order,
+    fill_blocks,
     head_importance,
     head_magnitude,
     importance,
@@ -78,6 +80,7 @@ class HdpRun:
         exists = block_exists(mask, policy.block)
         select = keep_top_blocks if policy.selection is Selection.TOP_K else keep_blocks
         blocks = select(theta, exists, policy.rho[index])
+        blocks = fill_blocks(blocks, theta, exists, block_keys(mask, policy.block), policy.fill)
         try:
             total = head_importance(theta, exists)
         except OverflowError as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any
 
-from celosia.sw.golden.hdp import RHO_ONE, BlockShape, Importance, Pruned, check_rho, largest_code
+from celosia.sw.golden.hdp import RHO_ONE, BlockShape, Importance, Pruned, check_fill, check_rho, largest_code
 from celosia.sw.model.errors import ModelError
 
 
@@ -40,7 +40,8 @@ class HdpPolicy:
     per score; None prunes no head. `block`, `importance`: of all layers. `pruned`: what the softmax sees of a pruned
     score. `approximate`: scores of kept blocks leave out the product of fractions. `fraction`: bits of a fraction.
     `selection`: Top-K instead of the threshold. `cascade`: comparator, SpAtten's heads: how many are pruned in each
-    layer, by what earlier layers accumulated; not together with tau.
+    layer, by what earlier layers accumulated; not together with tau. `fill`: a row of blocks keeps the next most
+    important keys too, up to a multiple of so many; 0: it does not.
     """
 
     rho: tuple[int, ...]
@@ -53,10 +54,12 @@ class HdpPolicy:
     softmax: Softmax = Softmax.MODEL
     selection: Selection = Selection.THRESHOLD
     cascade: tuple[int, ...] = ()
+    fill: int = 0
 
     def __post_init__(self) -> None:
         try:
             largest_code(self.fraction)
+            check_fill(self.fill)
             for rho in self.rho:
                 check_rho(rho)
         except ValueError as error:
@@ -67,6 +70,8 @@ class HdpPolicy:
                 raise ModelError(f"{name} must have one value for each of {len(self.rho)} layers, not {len(given)}")
         if self.selection is Selection.TOP_K and min(self.rho, default=0) < 0:
             raise ModelError("rho is the share to prune for top-k: it must be from 0 to 1")
+        if self.selection is Selection.TOP_K and self.fill:
+            raise ModelError(f"fill goes with a threshold: for top-k it must be 0, not {self.fill}")
         if self.cascade and self.tau:
             raise ModelError("tau and cascade exclude one another: heads are pruned by one rule")
         if any(pruned < 0 for pruned in self.cascade):
@@ -97,6 +102,7 @@ def to_toml(policy: HdpPolicy, comment: str = "") -> str:
         f"approximate = {str(policy.approximate).lower()}",
         f"fraction = {policy.fraction}",
         *([f"cascade = {list(policy.cascade)}"] if policy.cascade else []),
+        *([f"fill = {policy.fill}"] if policy.fill else []),
     ]
     return "\n".join(lines) + "\n"
 
@@ -138,8 +144,9 @@ def _policy(document: Mapping[str, Any]) -> HdpPolicy:
         values["approximate"] = document["approximate"]
         if type(values["approximate"]) is not bool:
             raise ModelError(f"approximate must be true or false, not {values['approximate']!r}")
-    if "fraction" in document:
-        values["fraction"] = _whole("fraction", document["fraction"])
+    for name in ("fraction", "fill"):
+        if name in document:
+            values[name] = _whole(name, document[name])
     return HdpPolicy(**values)
 
 

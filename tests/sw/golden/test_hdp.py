@@ -101,6 +101,9 @@ def test_importance_by_definition(case: tuple[np.ndarray, np.ndarray], shape: Bl
     blocks = blocks_of(scores, mask, shape)
     assert hdp.importance(scores, mask, shape, rule).tolist() == [[theta_of(b, rule) for b in row] for row in blocks]
     assert hdp.block_exists(mask, shape).tolist() == [[any(b) for b in row] for row in blocks]
+    keys = [[sum(mask[i : i + shape.height, j].any() for j in range(left, min(left + shape.width, len(mask))))
+             for left in range(0, len(mask), shape.width)] for i in range(0, len(mask), shape.height)]  # fmt: skip
+    assert hdp.block_keys(mask, shape).tolist() == keys
 
 
 @given(scores_and_masks(), SHAPES, st.sampled_from(RULES))
@@ -174,6 +177,56 @@ def test_extremes_of_rho(theta: np.ndarray) -> None:
     for bad in (-257, 257):
         with pytest.raises(ValueError, match=f"rho must be from -1 to 1 in steps of 1/256, not {bad}/256"):
             hdp.keep_blocks(theta, exists, bad)
+
+
+def filled_by_definition(thetas: list[int], keys: list[int], kept: list[bool], fill: int) -> list[bool]:
+    """The least cut of all that there could be at which no more keys are kept than whole tiles have room for.
+
+    `keys`: of each block, 0 where there is none. Nothing is kept where there is nothing.
+    """
+    there = [theta for theta, size in zip(thetas, keys, strict=True) if size]
+    cuts = range(min(there, default=0) - 1, max(there, default=0) + 2)
+
+    def count(cut: int) -> int:
+        return sum(size for theta, size in zip(thetas, keys, strict=True) if theta >= cut)
+
+    room = math.ceil(Fraction(sum(size for size, keep in zip(keys, kept, strict=True) if keep), fill)) * fill
+    cut = min(cut for cut in cuts if count(cut) <= room)
+    return [size > 0 and theta >= cut for theta, size in zip(thetas, keys, strict=True)]
+
+
+@given(THETAS, st.integers(-256, 256), st.sampled_from([1, 2, 4, 16, 64]), st.data())
+def test_fill_is_the_least_cut_that_fits(theta: np.ndarray, rho: int, fill: int, data: st.DataObject) -> None:
+    keys = data.draw(arrays(np.int64, theta.shape, elements=st.integers(0, 3)))
+    exists = keys > 0
+    kept = hdp.keep_blocks(theta, exists, rho)
+    found = hdp.fill_blocks(kept, theta, exists, keys, fill)
+    for values, sizes, before, after in zip(theta.tolist(), keys.tolist(), kept.tolist(), found.tolist(), strict=True):
+        assert after == filled_by_definition(values, sizes, before, fill)
+    assert not (kept & ~found).any(), "fill never prunes"
+    assert np.array_equal(hdp.fill_blocks(kept, theta, exists, keys, 0), kept)
+    assert np.array_equal(hdp.fill_blocks(kept, theta, exists, keys, 1), kept), "every number is a multiple of one"
+
+
+def test_fill_by_hand() -> None:
+    """Twelve keys in blocks of two, tiles of four: ties that do not fit stay out, and so does all that is below them."""
+    theta, ones = np.array([[9, 1, 8, 5, 5, 7]]), np.ones((1, 6), dtype=bool)
+    two = np.full((1, 6), 2)
+
+    def filled(kept: list[int], fill: int, keys: np.ndarray = two) -> list[int]:
+        before = np.isin(np.arange(6), kept)[None]
+        return np.flatnonzero(hdp.fill_blocks(before, theta, ones, keys, fill)).tolist()
+
+    assert filled([0], 4) == [0, 2], "8 is next"
+    assert filled([0, 2], 4) == [0, 2], "whole tiles already"
+    assert filled([0, 2, 5], 4) == [0, 2, 5], "two blocks of 5, and room for one"
+    assert filled([0, 2, 5], 16) == [0, 1, 2, 3, 4, 5], "everything fits"
+    assert filled([0], 8) == [0, 2, 5], "one more block would fit, but not both"
+    tail = np.array([[2, 2, 2, 2, 2, 1]])
+    assert filled([0, 2], 8, tail) == [0, 2, 5], "a block that sticks out has fewer keys"
+    for bad in (3, -4, 2.0, True):
+        with pytest.raises(ValueError, match=f"fill must be 0 or a power of two, not {bad!r}"):
+            hdp.fill_blocks(ones, theta, ones, two, bad)  # type: ignore[arg-type]
 
 
 @given(THETAS, st.data())

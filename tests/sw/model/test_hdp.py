@@ -39,6 +39,7 @@ POLICIES = [
     HdpPolicy(rho=(-100, 90), importance=Importance.ABS_SUM, pruned=Pruned.ZERO, approximate=False),
     HdpPolicy(rho=(30, -20), block=BlockShape(4, 1), importance=Importance.MEAN_MAX, tau=(None, 40)),
     HdpPolicy(rho=(120, 0), block=BlockShape(3, 2), importance=Importance.SUM, fraction=5, tau=(0, 0)),
+    HdpPolicy(rho=(60, 200), block=BlockShape(2, 1), importance=Importance.MAX, fill=4),
     HdpPolicy(rho=(100, 200), selection=Selection.TOP_K, softmax=Softmax.PUBLISHED, pruned=Pruned.ZERO, tau=(5, 300)),
 ]
 
@@ -63,6 +64,16 @@ def test_padding_and_batches_change_nothing(policy: HdpPolicy) -> None:
     for ids, row in zip(IDS, expected, strict=True):
         assert np.array_equal(run_golden(QUANTISED, inputs([ids[:6]]), hdp=single)[0], row)
     assert single.sparsity.summary() == short.sparsity.summary()
+
+
+def filled(thetas: list[int], keys: list[int], limit: Fraction, fill: int) -> Fraction:
+    """The least cut that keeps no more keys than the tiles of those that `limit` keeps have room for."""
+
+    def count(cut: Fraction) -> int:
+        return sum(size for theta, size in zip(thetas, keys, strict=True) if theta >= cut)
+
+    room = math.ceil(Fraction(count(limit), fill)) * fill
+    return min(cut for cut in map(Fraction, [min(thetas), *(x + 1 for x in thetas)]) if count(cut) <= room)
 
 
 def attention_of_a_head(
@@ -104,7 +115,8 @@ def attention_of_a_head(
         thetas = [theta(rows, columns) for columns in blocks]
         mean = Fraction(sum(thetas), len(thetas))
         limit = rho * max(thetas) + (1 - rho) * mean if rho >= 0 else -rho * min(thetas) + (1 + rho) * mean
-        kept |= {(i, j) for t, c in zip(thetas, blocks, strict=True) if t >= limit for i in rows for j in c}
+        cut = filled(thetas, list(map(len, blocks)), limit, policy.fill) if policy.fill else limit
+        kept |= {(i, j) for t, c in zip(thetas, blocks, strict=True) if t >= cut for i in rows for j in c}
         head += sum(thetas)
     tau = policy.tau[index] if policy.tau else None
     if tau is not None and head < math.floor(Fraction(tau, 256) * length**2 + Fraction(1, 2)):
@@ -128,7 +140,7 @@ def attention_of_a_head(
     return context
 
 
-@pytest.mark.parametrize("policy", POLICIES[:4])
+@pytest.mark.parametrize("policy", POLICIES[:5])
 def test_attention_by_loops(policy: HdpPolicy) -> None:
     query, key, value = RNG.integers(-128, 128, (3, 4, 7, 8))
     key[0, :4] = key[0, 0]  # equal keys: ties
@@ -220,6 +232,7 @@ def policies(draw: st.DrawFn) -> HdpPolicy:
         selection=selection,
         approximate=draw(st.booleans()),
         fraction=draw(st.integers(1, 6)),
+        fill=0 if selection is Selection.TOP_K else draw(st.sampled_from([0, 1, 16, 64])),
     )
 
 
@@ -241,6 +254,9 @@ def test_a_policy_survives_its_file(policy: HdpPolicy) -> None:
         ("rho = [0, 0]\nblock = [2]", r"block must be \[height, width\]"),
         ("rho = [0, 0]\nimportance = 'most'", "importance must be one of abs-sum, sum, max, mean-max, not 'most'"),
         ("rho = [0, 0]\nfraction = 7", "fraction must be from 1 to 6 bits, not 7"),
+        ("rho = [0, 0]\nfill = 12", "fill must be 0 or a power of two, not 12"),
+        ("rho = [0, 0]\nfill = true", "fill must be an integer, not True"),
+        ("rho = [0, 0]\nfill = 16\nselection = 'top-k'", "fill goes with a threshold: for top-k it must be 0, not 16"),
         ("rho = [0, 0]\napproximate = 1", "approximate must be true or false, not 1"),
         ("rho = [-0.5, 0]\nselection = 'top-k'", "rho is the share to prune for top-k"),
         ("rho = [0, 0]\ncascade = [0, 1]\ntau = [0, 0]", "tau and cascade exclude one another"),
