@@ -13,7 +13,8 @@ class EngineConfig:
     `columns`: keys a beat. `narrowest`, `widest`: widths of a block, in keys: a program chooses one of the powers of
     two between them. `height`: of a block at most, in queries. `rules`: a program chooses one. `head_width`: channels
     at most. `length`: tokens at most. `fraction`: bits of a code's fraction part. `slack`: groups of masks that may
-    wait for their taker at least, beyond what the engine itself needs.
+    wait for their taker at least, beyond what the engine itself needs. `fill`: keys of a tile that a row of blocks may
+    fill, a power of two of at most `length`; 0: it cannot.
     Errors: ConfigError.
     """
 
@@ -26,6 +27,7 @@ class EngineConfig:
     length: int = 512
     fraction: int = 4
     slack: int = 4
+    fill: int = 0
 
     def __post_init__(self) -> None:
         for name in ("columns", "narrowest", "widest"):
@@ -42,6 +44,8 @@ class EngineConfig:
             )
         if not 1 <= self.fraction <= CODE_BITS - 2:
             raise ConfigError(f"fraction must be from 1 to {CODE_BITS - 2}, not {self.fraction!r}")
+        if type(self.fill) is not int or self.fill and not 2 <= self.fill == 1 << self.fill.bit_length() - 1 <= self.length:
+            raise ConfigError(f"fill must be 0 or a power of two from 2 to length, not {self.fill!r}")
         if not self.rules:
             raise ConfigError("rules must name at least one importance")
         if (bits := self._range("head").bits) > HEAD_BITS:

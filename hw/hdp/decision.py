@@ -7,7 +7,7 @@ from amaranth.utils import ceil_log2
 
 from celosia.hw.common.sram import Sram
 from celosia.hw.hdp.config import EngineConfig
-from celosia.hw.hdp.layouts import Group, Masks, Setting
+from celosia.hw.hdp.layouts import Group, Masks, Setting, spread_over
 
 
 class Waiting(wiring.Component):
@@ -111,17 +111,9 @@ class Comparison(wiring.Component):
         with m.If(moves & valid):
             m.d.sync += [
                 Cat(masks.end_row, masks.end_head).eq(ends),
-                masks.exists.eq(self._spread(exists)),
-                masks.keep.eq(self._spread(keep)),
+                masks.exists.eq(spread_over(self.config, self.setting.wide, exists)),
+                masks.keep.eq(spread_over(self.config, self.setting.wide, keep)),
                 masks.kept.eq(sum(keep, Const(0)) + Mux(first, 0, masks.kept)),
                 first.eq(ends[0]),
             ]
         return m
-
-    def _spread(self, blocks):
-        """A wide block's bit in all of its lanes."""
-        spread = [Cat(blocks[k >> step << step] for k in range(self.config.lanes)) for step in range(self.config.steps)]
-        result = spread[0]
-        for step in range(1, self.config.steps):
-            result = Mux(self.setting.wide == step, spread[step], result)
-        return result

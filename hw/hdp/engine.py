@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from celosia.hw.hdp.config import EngineConfig
 from celosia.hw.hdp.decision import Comparison, Waiting
+from celosia.hw.hdp.fill import ROWS, Filling
 from celosia.hw.hdp.importance import Gather, RowTerms
 from celosia.hw.hdp.layouts import Beat, Head, Masks, Setting
 from celosia.hw.hdp.statistics import RowStatistics, tree_latency
@@ -13,8 +14,9 @@ from celosia.hw.hdp.threshold import Threshold, cut_latency
 
 
 def engine_latency(config: EngineConfig) -> int:
-    """Cycles from a row of blocks' last beat to its first masks."""
-    return 2 + tree_latency(config) + 1 + Threshold.PRODUCTS + cut_latency(config.theta.bits) + 1 + 3
+    """Cycles from a row of blocks' last beat to its first masks, but for the passes of fill."""
+    extra = Filling.EXTRA if config.fill else 0
+    return extra + 2 + tree_latency(config) + 1 + Threshold.PRODUCTS + cut_latency(config.theta.bits) + 1 + 3
 
 
 class SparsityEngine(wiring.Component):
@@ -30,6 +32,9 @@ class SparsityEngine(wiring.Component):
     Room: a ring of `depth` groups. Thetas wait for their row, and `wait` cycles more for its cut, so that with `masks`
     always ready no more than `groups + wait` wait. Every cycle in which masks stand may add a group, if one came in it:
     in blocks of h rows, one in h. `depth - 1 - groups - wait`, at least `slack`, is what may add up.
+    With fill, whatever the setting, masks of a group come every other cycle, and only the sender knows how many groups
+    are under way: there may be `depth - 1` from their first beats until their masks are taken, `ROWS` longest rows and
+    more. A row whose cut is lowered takes `most_passes` passes more at most, of `pass_cycles` each, one after the other.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -40,8 +45,9 @@ class SparsityEngine(wiring.Component):
         # From a group's place in the ring to where it can be read: row, cut, and the counter of cuts.
         self.wait = tree_latency(config) + 1 + self.threshold.latency + 1
         self.latency = engine_latency(config)
-        self.depth = 1 << (config.groups + self.wait + config.slack).bit_length()
-        self.waiting = Waiting(config, self.depth)
+        rows = ROWS if config.fill else 1
+        self.depth = 1 << (rows * config.groups + self.wait + config.slack).bit_length()
+        self.waiting: Waiting | Filling = (Filling if config.fill else Waiting)(config, self.depth)
         super().__init__(
             {
                 "setting": In(Setting(config)),
@@ -63,7 +69,8 @@ class SparsityEngine(wiring.Component):
         m.submodules.comparison = comparison = self.comparison
         connect(m, flipped(self.i), terms.i)
         connect(m, terms.o, gather.i)
-        m.d.comb += [part.setting.eq(self.setting) for part in (terms, gather, statistics, comparison)]
+        users: list = [terms, gather, statistics, comparison, *([waiting] if self.config.fill else [])]
+        m.d.comb += [part.setting.eq(self.setting) for part in users]
         for user in (statistics, waiting):
             m.d.comb += [user.i.valid.eq(gather.o.valid), user.i.payload.eq(gather.o.payload)]
         connect(m, statistics.row, threshold.i)

@@ -61,6 +61,7 @@ class RowTerms(wiring.Component):
             terms.end_head.eq(beat.end_head),
             terms.exists.eq(Cat(there for _, there in lanes)),
             *(terms.terms[k].eq(value) for k, (value, _) in enumerate(lanes)),
+            *([terms.keys.eq(beat.valid)] if config.fill else []),
         ]
         return m
 
@@ -104,6 +105,11 @@ class Gather(wiring.Component):
             m.d.sync += first.eq(self.i.p.last)
         for lane in range(self.config.lanes):
             self._lane(m, lane, first)
+        if self.config.fill:
+            keys = Signal(self.config.columns, reset_less=True)
+            m.d.comb += self.o.p.keys.eq(keys)
+            with m.If(self.i.valid):
+                m.d.sync += keys.eq(self.i.p.keys | Mux(first, 0, keys))
         return m
 
     def _lane(self, m: Module, lane: int, first: Signal) -> None:

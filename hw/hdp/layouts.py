@@ -6,7 +6,7 @@ Thetas that may be negative are in excess of the least number of their width, so
 and differences to a mean, stay the same. A block that does not exist has 0.
 """
 
-from amaranth.hdl import Shape, signed, unsigned
+from amaranth.hdl import Cat, Mux, Shape, Value, signed, unsigned
 from amaranth.lib import data
 from amaranth.utils import ceil_log2
 
@@ -27,10 +27,19 @@ def shape_of(values: Range) -> Shape:
     return signed(values.bits) if values.signed else unsigned(values.bits)
 
 
+def spread_over(config: EngineConfig, wide, blocks) -> Value:
+    """A wide block's bit in all of its lanes; `wide` as in `Setting`."""
+    spread = [Cat(blocks[k >> step << step] for k in range(config.lanes)) for step in range(config.steps)]
+    result = spread[0]
+    for step in range(1, config.steps):
+        result = Mux(wide == step, spread[step], result)
+    return result
+
+
 class Setting(data.StructLayout):
     """What a program chooses. `absolute`, `peak_columns`, `peak_rows`: of magnitudes; the largest and not the sum of
     a row, of a column (`RULES`). `wide`: log2 of the block width over the narrowest. `rho` in 256ths. `limit` of a
-    head's importance."""
+    head's importance. `fill`, where it is built: rows of blocks fill their last tile."""
 
     def __init__(self, config: EngineConfig) -> None:
         super().__init__(
@@ -41,6 +50,7 @@ class Setting(data.StructLayout):
                 "wide": ceil_log2(config.steps),
                 "rho": signed(RHO_BITS),
                 "limit": signed(HEAD_BITS),
+                **({"fill": 1} if config.fill else {}),
             }
         )
 
@@ -62,7 +72,7 @@ class Beat(data.StructLayout):
 
 
 class Terms(data.StructLayout):
-    """A beat's share in the theta of every lane; `exists`: it has a valid score."""
+    """A beat's share in the theta of every lane; `exists`: it has a valid score. `keys`, with fill: that have one."""
 
     def __init__(self, config: EngineConfig) -> None:
         super().__init__(
@@ -72,12 +82,13 @@ class Terms(data.StructLayout):
                 "end_head": 1,
                 "exists": config.lanes,
                 "terms": data.ArrayLayout(shape_of(config.term), config.lanes),
+                **({"keys": config.columns} if config.fill else {}),
             }
         )
 
 
 class Group(data.StructLayout):
-    """Blocks: `theta`, in excess, of those that exist."""
+    """Blocks: `theta`, in excess, of those that exist. `keys`, with fill: of all queries, those with a valid score."""
 
     def __init__(self, config: EngineConfig) -> None:
         super().__init__(
@@ -86,6 +97,7 @@ class Group(data.StructLayout):
                 "end_head": 1,
                 "exists": config.lanes,
                 "theta": data.ArrayLayout(unsigned(config.theta.bits), config.lanes),
+                **({"keys": config.columns} if config.fill else {}),
             }
         )
 

@@ -1,5 +1,7 @@
 """Tests of the sparsity engine against the golden model of HDP."""
 
+from collections import deque
+from dataclasses import replace
 from itertools import pairwise
 
 import cocotb
@@ -13,6 +15,39 @@ from celosia.sim.bench import harness
 from celosia.sim.bench.hdp_model import Choice, Masked, random_choice, random_scores
 from celosia.sim.bench.streams import Codec, StreamSink, StreamSource, hub_of
 from celosia.sw.golden.hdp import BlockShape
+
+
+class Pacer:
+    """Gives `beats` rows of blocks while no more than `room` groups are under way, as the array does with DECIDEs."""
+
+    def __init__(self, beats: StreamSource, masks: StreamSink, room: int) -> None:
+        self.beats, self.masks, self.room = beats, masks, room
+        self.rows: deque[list[dict]] = deque()
+        self.sent = 0
+        beats.hub.agents.append(self)
+
+    def send(self, beats: list[dict]) -> None:
+        """Queue whole rows of blocks."""
+        row: list[dict] = []
+        for beat in beats:
+            row.append(beat)
+            if beat["end_row"]:
+                self.rows.append(row)
+                row = []
+
+    def step(self) -> None:
+        """See `Agent`."""
+        while self.rows:
+            groups = sum(beat["last"] for beat in self.rows[0])
+            if self.sent - len(self.masks.values) + groups > self.room:
+                break
+            self.sent += groups
+            self.beats.send(self.rows.popleft())
+
+    def reset(self) -> None:
+        """See `Agent`. What was queued is dropped."""
+        self.rows.clear()
+        self.sent = len(self.masks.values)
 
 
 class Bench:
@@ -31,6 +66,7 @@ class Bench:
         self.masks = StreamSink(self.dut, "masks", Masks(config), stall=stall)
         self.heads = StreamSink(self.dut, "head", Head())
         self.setting = Codec(Setting(config))
+        self.pacer = Pacer(self.beats, self.masks, self.engine.depth - 1)
         self.rng = await harness.start(self.dut)
 
     def restart(self, choice: Choice) -> None:
@@ -41,16 +77,18 @@ class Bench:
             received.values.clear()
             received.times.clear()
         self.beats.times.clear()
+        self.pacer.reset()
 
     def send(self, *heads: Masked) -> None:
         """Queue heads."""
         for head in heads:
-            self.beats.send(head.beats(self.config, self.choice, self.rng))
+            beats = head.beats(self.config, self.choice, self.rng)
+            (self.pacer if self.config.fill else self.beats).send(beats)
 
     async def check(self, *heads: Masked) -> None:
         """Wait for the results of heads, the only ones since `restart`, and compare all of them."""
         want = [masks for head in heads for masks in head.masks(self.config, self.choice)]
-        await self.masks.received(len(want), timeout=5000)
+        await self.masks.received(len(want), timeout=200_000 if self.config.fill else 5000)
         await hub_of(self.dut).cycles(3)
         assert not int(self.dut.busy.value), "still busy"
         assert not int(self.dut.overflow.value), "overflow"
@@ -62,10 +100,11 @@ class Bench:
         assert found == [head.head(self.choice) for head in heads]
 
     async def run(self, choice: Choice, *heads: Masked) -> None:
-        """Heads one after another under one setting."""
-        self.restart(choice)
-        self.send(*heads)
-        await self.check(*heads)
+        """Heads one after another under one setting; with fill and without, where there is fill."""
+        for fill in (False, True) if self.config.fill else (False,):
+            self.restart(replace(choice, fill=fill))
+            self.send(*heads)
+            await self.check(*heads)
 
     def full(self, scores) -> Masked:
         """Scores that are all valid."""

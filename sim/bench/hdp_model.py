@@ -11,6 +11,8 @@ from celosia.hw.hdp.widths import HEAD_BITS, RHO_ONE, Importance
 from celosia.sw.golden.hdp import (
     BlockShape,
     block_exists,
+    block_keys,
+    fill_blocks,
     head_importance,
     importance,
     keep_blocks,
@@ -20,17 +22,20 @@ from celosia.sw.golden.hdp import (
 
 @dataclass(frozen=True)
 class Choice:
-    """What a program chooses: the block shape, the importance, rho in 256ths, and the limit of heads."""
+    """What a program chooses: the block shape, the importance, rho in 256ths, the limit of heads, and whether rows of
+    blocks fill their last tile."""
 
     shape: BlockShape
     rule: Importance
     rho: int
     limit: int = 0
+    fill: bool = False
 
     def setting(self, config: EngineConfig) -> dict[str, int]:
         """Fields of `Setting`."""
         wide = (self.shape.width // config.narrowest).bit_length() - 1
-        return {**RULES[self.rule], "wide": wide, "rho": self.rho, "limit": self.limit}
+        fill = {"fill": int(self.fill)} if config.fill else {}
+        return {**RULES[self.rule], "wide": wide, "rho": self.rho, "limit": self.limit, **fill}
 
 
 @dataclass(frozen=True)
@@ -72,10 +77,16 @@ class Masked:
         """Importance of the blocks, and which exist."""
         return importance(self.scores, self.mask, choice.shape, choice.rule), block_exists(self.mask, choice.shape)
 
-    def masks(self, config: EngineConfig, choice: Choice) -> list[dict]:
-        """Fields of `Masks`, in order."""
+    def kept(self, config: EngineConfig, choice: Choice) -> np.ndarray:
+        """Blocks that are kept."""
         theta, exists = self.theta(choice)
         keep = keep_blocks(theta, exists, choice.rho)
+        keys = block_keys(self.mask, choice.shape)
+        return fill_blocks(keep, theta, exists, keys, config.fill if choice.fill else 0)
+
+    def masks(self, config: EngineConfig, choice: Choice) -> list[dict]:
+        """Fields of `Masks`, in order."""
+        keep, exists = self.kept(config, choice), self.theta(choice)[1]
         rows, columns = keep.shape
         result = []
         for row in range(rows):

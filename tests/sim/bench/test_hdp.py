@@ -1,6 +1,6 @@
 """The sparsity engine: run-time widths, one width, one lane, and the size of the 16 x 16 array."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -26,12 +26,34 @@ CONFIGS = {
     "maxima": EngineConfig(columns=8, widest=4, height=4, rules=(Importance.MAX,), head_width=32, length=64),
     "array": EngineConfig(columns=16, length=128),
 }
+FILLED = {
+    "tiny": replace(CONFIGS["tiny"], fill=4),
+    # Tiles that are not the groups.
+    "lane": replace(CONFIGS["lane"], fill=8),
+    "pairs": replace(CONFIGS["pairs"], fill=4),
+    "maxima": replace(CONFIGS["maxima"], fill=8),
+    "array": replace(CONFIGS["array"], fill=16),
+}
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_sparsity_engine(name: str) -> None:
     config = CONFIGS[name]
     run_bench(SparsityEngine(config), "celosia.sim.bench.hdp", name=name, parameters=asdict(config))
+
+
+@pytest.mark.parametrize("module", ["hdp", "hdp_fill"])
+@pytest.mark.parametrize("name", FILLED)
+def test_fill(name: str, module: str) -> None:
+    """The same decisions with fill; what it changes in cycles has its own tests."""
+    config, but_cycles = FILLED[name], "^(?!.*(full_rate|waiting_masks))"
+    run_bench(
+        SparsityEngine(config),
+        f"celosia.sim.bench.{module}",
+        name=f"{module}-{name}-fill",
+        parameters=asdict(config),
+        test_filter=but_cycles,
+    )
 
 
 def test_bad_sizes() -> None:
