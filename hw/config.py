@@ -156,18 +156,22 @@ class HdpConfig:
     """Hybrid dynamic pruning on the array.
 
     `lists`: lists of kept keys that are held at once. `keys`: the longest. `widest`: block width in keys at most; the
-    narrowest is 1. `head_width`: channels of a head at most.
+    narrowest is 1. `head_width`: channels of a head at most. `fill`: a row of blocks can keep the keys that its last
+    tile has room for.
     """
 
     lists: int = 64
     keys: int = 512
     widest: int = 2
     head_width: int = 64
+    fill: bool = True
 
     def __post_init__(self) -> None:
         _power_of_two("hdp.lists", self.lists, 4, 1024)
         _power_of_two("hdp.keys", self.keys, 16, 4096)
         _power_of_two("hdp.widest", self.widest, 1, 8)
+        if type(self.fill) is not bool:
+            raise ConfigError(f"hdp.fill must be true or false, not {self.fill!r}")
 
     @property
     def list_bits(self) -> int:
@@ -320,6 +324,7 @@ def override(config: Config, settings: list[str]) -> Config:
             raise ConfigError(f"a setting must read section.field=value, not {setting!r}")
         text = text.strip()
         value: Any = int(text, 0) if text.lstrip("+-").isdigit() or text.startswith("0x") else text
+        value = {"true": True, "false": False}.get(text, value)
         values.setdefault(section, {})[name] = value
     return from_dict(values, config)
 

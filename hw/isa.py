@@ -157,7 +157,8 @@ class Decide(data.Struct):
     their integer parts at 4 fraction bits are multiplied, A . B^T. The sums of tile n pass through accumulator rows
     `acc_address` ..., which hold those of the last tile in the end. The importance of blocks of `m` queries by
     2^`wide` keys is the sum of absolute values (`absolute`) or of values, or the largest of a row (`peak_columns`), and
-    of the rows (`peak_rows`) too. `rho`: threshold in 256ths. The kept keys go to list `list`, in ascending order.
+    of the rows (`peak_rows`) too. `rho`: threshold in 256ths. `fill` (with `hdp.fill`, else illegal): the next most
+    important keys are kept too, as far as the last tile of columns has room. The kept keys go to list `list`, ascending.
     With `end_head` the head ends: its importance since the last such end decides against `limit` whether it is kept,
     and head slot `slot` holds that. All rows of blocks of a head have the same setting.
     `n_tiles` is `length` / columns, rounded up. Done when list and slot are written.
@@ -176,7 +177,8 @@ class Decide(data.Struct):
     acc_address: 16
     rho: signed(RHO_BITS)
     end_head: 1
-    reserved0: 5
+    fill: 1
+    reserved0: 4
     m: 8
     reserved1: 8
     n_tiles: 12

@@ -115,4 +115,5 @@ def engine_config(config: Config) -> EngineConfig:
         head_width=config.hdp.head_width,
         length=config.hdp.keys,
         fraction=FRACTION,
+        fill=config.array.columns if config.hdp.fill else 0,
     )

@@ -20,8 +20,8 @@ class HdpDecoder(Decoder):
     """A `Decoder` of MATMULs that may gather, and of DECIDEs: jobs of both kinds go to a `Resolver`, as `work`.
 
     Illegal, beyond what is so for MATMUL: a gather that is causal, or of a list that there is not; a DECIDE of more
-    rows, channels or keys than the sparsity engine holds, of too wide blocks, of such a list, or whose tiles are not
-    those of its length.
+    rows, channels or keys than the sparsity engine holds, of too wide blocks, of such a list, whose tiles are not those
+    of its length, or with a fill that was not built.
     """
 
     def __init__(self, config: Config, in_flight: int) -> None:
@@ -51,6 +51,7 @@ class HdpDecoder(Decoder):
             decide.n_tiles == tiles,
             decide.wide <= ceil_log2(hdp.widest),
             listed,
+            *([] if hdp.fill else [~decide.fill]),
         ]
         deciding = decide.head.opcode == isa.Opcode.DECIDE
         for size in sizes:

@@ -48,7 +48,8 @@ class Front(wiring.Component):
         )
 
     def elaborate(self, platform) -> Module:
-        m = Module()
+        m, hdp = Module(), self.config.hdp
+        assert hdp is not None
         # Beside those that have begun: one in the resolver, and one whose end is being told.
         m.submodules.decoder = decoder = HdpDecoder(self.config, self.in_flight + 2)
         m.submodules.resolver = resolver = Resolver(self.config)
@@ -75,6 +76,7 @@ class Front(wiring.Component):
             resolver.pending.eq(decisions.pending),
             resolver.idle.eq(decisions.idle),
             decisions.rule.eq(resolver.rule),
+            *([decisions.groups.eq(resolver.rows.p.n_tiles)] if hdp.fill else []),
             completion.written.eq(self.written.valid),
             completion.listed.eq(decisions.listed),
             decoder.done.eq(completion.o.valid),

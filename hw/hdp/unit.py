@@ -1,6 +1,6 @@
 """What decides on the dense array: sparsity engine, lists of kept keys, and what is under way between them."""
 
-from amaranth.hdl import Assert, Module, Signal, signed
+from amaranth.hdl import Assert, Const, Module, Mux, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -38,11 +38,14 @@ class Decisions(wiring.Component):
     Beats may come in any cycle. The engine's masks never wait so long that its ring is full: groups come `columns`
     cycles apart or more, but for one that catches up, and a group is written in as many cycles at most; so no more wait
     than of the longest row, those of the cycles until its cut, and a few, which the engine has room for.
+    With fill rows may take longer than they come apart: a DECIDE, of `groups`, does not begin before the engine has room
+    for a longest row. Masks of those that have begun are taken whatever comes behind them, so there will be room.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.engine = SparsityEngine(engine_config(config))
+        assert config.hdp is not None
         super().__init__(
             {
                 "decides": In(stream.Signature(Record(config))),
@@ -54,6 +57,7 @@ class Decisions(wiring.Component):
                 "post": In(KeptSignature(config)),
                 "keys": In(KeySignature(config)),
                 "listed": Out(1),
+                **({"groups": In(config.hdp.count_bits)} if config.hdp.fill else {}),
             }
         )
 
@@ -106,7 +110,7 @@ class Decisions(wiring.Component):
         record, begins = self.decides.p, Signal()
         m.d.comb += [
             begins.eq(self.decides.valid & self.decides.ready),
-            self.decides.ready.eq(scoreboard.room),
+            self.decides.ready.eq(scoreboard.room & self._room(m, begins)),
             records.i.valid.eq(begins),
             records.i.p.eq(record),
             scoreboard.put.eq(begins),
@@ -114,3 +118,14 @@ class Decisions(wiring.Component):
             scoreboard.put_head.eq(record.end_head),
             scoreboard.put_slot.eq(record.slot),
         ]
+
+    def _room(self, m: Module, begins: Signal):
+        """Whether the engine can hold a longest row, beside all groups of DECIDEs that have begun."""
+        engine = self.engine
+        if not engine.config.fill:
+            return Const(1)
+        level, after, room = Signal(range(engine.depth)), Signal(range(2 * engine.depth)), Signal(init=1)
+        taken = engine.masks.valid & engine.masks.ready
+        m.d.comb += after.eq(level + Mux(begins, self.groups, 0) - taken)
+        m.d.sync += [level.eq(after), room.eq(after <= engine.depth - 1 - engine.config.groups)]
+        return room

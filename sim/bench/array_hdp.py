@@ -248,6 +248,7 @@ def full_decide(config: Config, place: int, **fixed: int) -> Step:
         "end_head": 1,
         "limit": 0,
         "rho": 0,
+        "fill": 0,
     }
     return Opcode.DECIDE, fields | fixed
 

@@ -13,6 +13,8 @@ from celosia.sim.bench.array_model import AccumulatorModel, ResultRow, random_ma
 from celosia.sw.golden.hdp import (
     BlockShape,
     block_exists,
+    block_keys,
+    fill_blocks,
     head_importance,
     importance,
     integer_scores,
@@ -66,7 +68,9 @@ class HdpModel:
         shape = BlockShape(f["m"], 1 << f["wide"])
         (rule,) = (rule for rule, flags in RULES.items() if all(f[name] == flag for name, flag in flags.items()))
         theta, exists = importance(scores, valid, shape, rule), block_exists(valid, shape)
-        kept = spread(keep_blocks(theta, exists, f["rho"]), shape, *scores.shape)[0]
+        blocks = keep_blocks(theta, exists, f["rho"])
+        blocks = fill_blocks(blocks, theta, exists, block_keys(valid, shape), columns if f["fill"] else 0)
+        kept = spread(blocks, shape, *scores.shape)[0]
         self.lists[f["list"]] = np.flatnonzero(kept[: f["length"]])
         self.importance += int(head_importance(theta, exists))
         if f["end_head"]:
@@ -127,11 +131,12 @@ class HdpModel:
 
 
 def random_rule(rng: random.Random, config: Config) -> Fields:
-    """What is the same for a head: importance, block width, rho."""
+    """What is the same for a head: importance, block width, rho, fill."""
     assert config.hdp is not None
     rho = rng.choice([-RHO_ONE, RHO_ONE, 0, rng.randint(-RHO_ONE, RHO_ONE), rng.randint(0, RHO_ONE)])
     wide = rng.randrange(config.hdp.widest.bit_length())
-    return RULES[rng.choice(list(Importance))] | {"wide": wide, "rho": rho}
+    fill = int(config.hdp.fill and rng.random() < 0.6)
+    return RULES[rng.choice(list(Importance))] | {"wide": wide, "rho": rho, "fill": fill}
 
 
 def random_decide(rng: random.Random, config: Config, **fixed: Any) -> Fields:

@@ -5,6 +5,7 @@ import cocotb
 from celosia.hw.array.systolic import latency
 from celosia.hw.hdp.config import engine_config
 from celosia.hw.hdp.engine import engine_latency
+from celosia.hw.hdp.fill import Filling, most_passes, pass_cycles
 from celosia.hw.hdp.widths import RHO_ONE
 from celosia.hw.interfaces import Status
 from celosia.hw.isa import Opcode
@@ -48,8 +49,46 @@ async def decide_takes_no_longer_than_its_products(dut) -> None:
 
 
 @cocotb.test()
+async def fill_runs_beside_the_products(dut) -> None:
+    """DECIDE after DECIDE with fill: the longer of their products and their passes; more are held back, none is lost."""
+    bench = Bench(dut)
+    await bench.start()
+    await bench.clear()
+    await bench.finished()
+    config, hdp, count = bench.config, bench.config.hdp, 24
+    assert hdp is not None
+    engine, largest = engine_config(config), max(config.array.rows, config.array.columns)
+    fixed = 2 * config.array.columns + latency(config) + engine_latency(engine) + 40
+    for length in (hdp.keys, 2 * config.array.columns, 3 * config.array.columns // 2):
+        tiles = -(-length // config.array.columns)
+        passes = most_passes(engine) * pass_cycles(engine, tiles) + tiles + Filling.EXTRA
+        for k_tiles in (1, hdp.head_width // config.array.rows):
+            size = {"rho": 60, "length": length, "n_tiles": tiles, "k_tiles": k_tiles, "fill": 1}
+            # Codes are random: rows of blocks differ by where their keys are.
+            steps = [full_decide(config, n % hdp.lists, **size, b_address=n % 8, wide=0) for n in range(count)]
+            cycles, _ = await _timed(bench, *steps)
+            products = tiles * k_tiles * largest
+            dut._log.info(f"{count} DECIDE {size}: {cycles} cycles, {products} of products, at most {passes} of passes")
+            assert cycles >= count * products
+            assert cycles <= (count - 1) * max(products, passes) + products + passes + fixed + length
+            if products >= passes:
+                assert cycles <= count * products + passes + fixed + length
+    await bench.compare()
+
+
+@cocotb.test()
 async def a_matmul_does_not_wait_for_a_decision(dut) -> None:
     """A MATMUL behind a DECIDE streams on; a gather of another list too."""
+    await _beside_decisions(dut, 0)
+
+
+@cocotb.test()
+async def a_matmul_does_not_wait_for_fill(dut) -> None:
+    """The same while cuts are lowered."""
+    await _beside_decisions(dut, 1)
+
+
+async def _beside_decisions(dut, fill: int) -> None:
     bench = Bench(dut)
     await bench.start()
     config, hdp = bench.config, bench.config.hdp
@@ -62,10 +101,14 @@ async def a_matmul_does_not_wait_for_a_decision(dut) -> None:
     base |= {"a_address": 0, "a_stride": largest, "b_address": 0, "b_stride": hdp.keys}
     plain = random_matmul(bench.rng, config, **base, k_tiles=2, n_tiles=2, transposed=1)
     scores = plain | {"gather": 1, "list": 0, "causal": 0, "headed": 0, "n_tiles": hdp.keys // columns}
-    steps = [(Opcode.MATMUL, plain), full_decide(config, 1, m=rows), (Opcode.MATMUL, plain), (Opcode.MATMUL, scores)]
-    steps.insert(3, full_decide(config, 2))
+    one, two = (full_decide(config, number, m=rows, fill=fill) for number in (1, 2))
+    # Ends are told in order: as many more as the last decision takes.
+    engine = engine_config(config)
+    more = -(-most_passes(engine) * pass_cycles(engine, engine.groups) // (4 * largest)) if fill else 0
+    steps = [(Opcode.MATMUL, plain), one, (Opcode.MATMUL, plain), two, (Opcode.MATMUL, scores)]
+    steps += [(Opcode.MATMUL, plain)] * more
     cycles, _ = await _timed(bench, *steps)
-    products = (2 * 4 + 2 * hdp.keys // columns * (hdp.head_width // rows) + 2 * hdp.keys // columns) * largest
+    products = ((2 + more) * 4 + 2 * hdp.keys // columns * (hdp.head_width // rows) + 2 * hdp.keys // columns) * largest
     assert cycles <= products + columns + latency(config) + 48, f"{cycles} cycles for {products}"
 
 

@@ -49,7 +49,9 @@ class PrunedBody:
     def _new_setting(self) -> dict[str, int]:
         rule = self.rng.choice(list(RULES))
         wide = self.rng.randint(0, self.hdp.widest.bit_length() - 1)
-        return RULES[rule] | {"wide": wide, "rho": self.rng.choice([0, 256, -256, self.rng.randint(-256, 256)])}
+        rho = self.rng.choice([0, 256, -256, self.rng.randint(-256, 256)])
+        fill = int(self.hdp.fill and self.rng.random() < 0.6)
+        return RULES[rule] | {"wide": wide, "rho": rho, "fill": fill}
 
     def _limit(self) -> int:
         """Often near the importance so far."""

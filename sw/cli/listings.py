@@ -1,5 +1,6 @@
 """`celosia config` and `celosia disassemble`: what a configuration and a program hold."""
 
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,10 +20,8 @@ def to_toml(config: Config) -> str:
     """The configuration as a TOML file that `--config` reads."""
     sections = []
     for section, fields in config.to_dict().items():
-        # All values are whole numbers or plain words: their Python form, with the quotes of TOML.
-        lines = [
-            f'{name} = "{value}"' if isinstance(value, str) else f"{name} = {value}" for name, value in fields.items()
-        ]
+        # All values are whole numbers, truths or plain words: as JSON, which is TOML too.
+        lines = [f"{name} = {dumps(value)}" for name, value in fields.items()]
         sections.append("\n".join([f"[{section}]", *lines]))
     return "\n\n".join(sections)
 

@@ -96,7 +96,7 @@ def _illegal_decide(one: Instruction, config: Config, hdp: HdpConfig) -> bool:
         return True
     if not 1 <= one.length <= hdp.keys or one.n_tiles != -(-one.length // columns):
         return True
-    return 1 << one.wide > hdp.widest or one.list >= hdp.lists
+    return 1 << one.wide > hdp.widest or one.list >= hdp.lists or bool(one.fill and not hdp.fill)
 
 
 def _plainly_within(one: Instruction, config: Config) -> bool:

@@ -14,6 +14,8 @@ from celosia.sw.golden.hdp import (
     BlockShape,
     Importance,
     block_exists,
+    block_keys,
+    fill_blocks,
     head_importance,
     importance,
     integer_scores,
@@ -85,7 +87,9 @@ class Pruning:
         scores = integer_scores(split(query, FRACTION)[0], split(key, FRACTION)[0])
         shape, mask = BlockShape(one.m, 1 << one.wide), valid_columns(one.m, scores.shape[1], one.length)
         theta, exists = importance(scores, mask, shape, rule_of(one)), block_exists(mask, shape)
-        kept = spread(keep_blocks(theta, exists, one.rho), shape, *scores.shape)[0] & mask[0]
+        blocks = keep_blocks(theta, exists, one.rho)
+        blocks = fill_blocks(blocks, theta, exists, block_keys(mask, shape), self.columns if one.fill else 0)
+        kept = spread(blocks, shape, *scores.shape)[0] & mask[0]
         total = self.importance + int(head_importance(theta, exists))
         if not -(1 << HEAD_BITS - 1) <= total < 1 << HEAD_BITS - 1:
             raise OverflowError(f"the importance of a head does not fit {HEAD_BITS} bits")
