@@ -3,12 +3,23 @@
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from celosia.hw.config import Config
 from celosia.hw.hdp.widths import RHO_ONE, Importance
-from celosia.sw.golden.hdp import BlockShape, block_exists, importance, integer_scores, keep_blocks, split, spread
+from celosia.sw.golden.hdp import (
+    BlockShape,
+    block_exists,
+    block_keys,
+    fill_blocks,
+    importance,
+    integer_scores,
+    keep_blocks,
+    split,
+    spread,
+)
 from celosia.sw.golden.rounding import IntArray, scale
 from celosia.sw.model.errors import ModelError
 from celosia.sw.model.hdp import HdpPolicy, HdpRun
@@ -24,7 +35,7 @@ _DEVIATION, _NOISE = 36.0, 8.0
 _SHARPNESS = 3.0
 """Deviation of scores in powers of two of the weights."""
 _TOLERANCE = 0.01
-"""Of the share of blocks that is pruned."""
+"""Of the share of blocks that is pruned: a rho, or fill, that misses it by more does not count as reaching it."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +82,24 @@ class AttentionWorkload:
         layer = replace(blank.layers[0], score=scale(_SHARPNESS * 256 / spread_of), context=scale(1.0))
         return replace(blank, name=self.name, layers=(layer,))
 
-    def policy(self, config: Config) -> HdpPolicy:
-        """The policy whose rho prunes the share that is asked for. Errors: ModelError when there is none."""
+    def policy(self, config: Config, fill: bool | None = None) -> HdpPolicy:
+        """The policy whose rho prunes the share that is asked for, behind fill. Errors: ModelError when there is none.
+
+        `fill`: rows of blocks fill their last tile. None: they do if the accelerator can, and a rho reaches the share.
+        """
+        if fill is None:
+            able = config.hdp is not None and config.hdp.fill
+            try:
+                return self.policy(config, able)
+            except ModelError:
+                if not able:
+                    raise
+                return self.policy(config, False)
         wide = 2 if config.hdp is None or config.hdp.widest > 1 else 1
         rows = config.array.rows
-        dense = HdpPolicy.dense(1, block=BlockShape(rows, wide), importance=Importance.MEAN_MAX, approximate=False)
+        size = config.array.columns if fill else 0
+        settings: dict[str, Any] = {"importance": Importance.MEAN_MAX, "approximate": False, "fill": size}
+        dense = HdpPolicy.dense(1, block=BlockShape(rows, wide), **settings)
         if not self.pruned:
             return dense
         query, key, _ = self.codes
@@ -83,8 +107,11 @@ class AttentionWorkload:
         mask = np.ones((self.tokens, self.tokens), bool)
         theta, exists = importance(whole, mask, dense.block, dense.importance), block_exists(mask, dense.block)
 
+        keys = block_keys(mask, dense.block)
+
         def share(rho: int) -> float:
-            return float(1 - keep_blocks(theta, exists, rho).mean())
+            kept = keep_blocks(theta, exists, rho)
+            return float(1 - fill_blocks(kept, theta, exists, keys, dense.fill).mean())
 
         low, high = -RHO_ONE, RHO_ONE
         while low < high:
@@ -93,7 +120,8 @@ class AttentionWorkload:
         rho = min((low, max(low - 1, -RHO_ONE)), key=lambda one: abs(share(one) - self.pruned / 100))
         if abs(share(rho) - self.pruned / 100) > _TOLERANCE:
             raise ModelError(
-                f"no rho prunes {self.pruned} % of the blocks of {self.name}: the nearest, {share(rho):.1%}"
+                f"no rho prunes {self.pruned} % of the blocks of {self.name}{' with fill' * bool(fill)}: the nearest, "
+                f"{share(rho):.1%}"
             )
         return dense.with_rho((rho,))
 

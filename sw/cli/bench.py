@@ -44,6 +44,13 @@ def bench(
     stalls: StallsOption = 0.0,
     seed: SeedOption = 0,
     check: Annotated[bool, typer.Option(help="Compare with the functional device, byte for byte.")] = True,
+    fill: Annotated[
+        bool | None,
+        typer.Option(
+            help="attention-L-DH-S: rows of blocks fill their last tile. Without either: if the accelerator can and S is "
+            "reached so.",
+        ),
+    ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the table in Markdown.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -56,7 +63,7 @@ def bench(
 
     names = [name if attention_workload(name) else pick("workload", name, WORKLOADS) for name in workload or WORKLOADS]
     bus = {"latency": latency, "stalls": stalls, "seed": seed}
-    results = measure(choice, names, device, bus, check)
+    results = measure(choice, names, device, bus, check, fill)
     if json:
         output.print_json(results)
     elif markdown:
@@ -78,9 +85,15 @@ def bench(
 
 
 def measure(
-    choice: Choice, names: list[str], kind: DeviceKind, bus: dict[str, Any], check: bool = True
+    choice: Choice,
+    names: list[str],
+    kind: DeviceKind,
+    bus: dict[str, Any],
+    check: bool = True,
+    fill: bool | None = None,
 ) -> list[dict[str, Any]]:
-    """Results of workloads, in the form of `describe`. `bus`: latency, stalls and seed of the RTL device's memory."""
+    """Results of workloads, in the form of `describe`. `bus`: latency, stalls and seed of the RTL device's memory.
+    `fill`: of attention workloads, as `measure_heads`."""
     from celosia.sw.attention import attention_workload
     from celosia.sw.cli.execution import Runner, open_device
     from celosia.sw.cli.heads import measure_heads
@@ -91,7 +104,7 @@ def measure(
     results = []
     for name in names:
         if (attention := attention_workload(name)) is not None:
-            results.append(measure_heads(choice, attention, kind, bus, check))
+            results.append(measure_heads(choice, attention, kind, bus, check, fill))
             continue
         workload = WORKLOADS[name]
         if workload.network not in networks:

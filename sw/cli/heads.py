@@ -12,20 +12,27 @@ if TYPE_CHECKING:
     from celosia.sw.attention import AttentionWorkload
     from celosia.sw.cli.execution import Outcome
     from celosia.sw.compiler.program import Program
+    from celosia.sw.model.hdp import HdpPolicy
     from celosia.sw.performance.prediction import Prediction
 
 PRUNED_COLUMNS = [
-    "workload", ">blocks pruned", ">ideal", ">cycles", ">modelled", ">dense", ">modelled", ">speed-up",
+    "workload", ">blocks pruned", ">fill", ">ideal", ">cycles", ">modelled", ">dense", ">modelled", ">speed-up",
     ">K and V not read", "= golden",
 ]  # fmt: skip
 
 
 def measure_heads(
-    choice: Choice, workload: "AttentionWorkload", kind: DeviceKind, bus: dict[str, Any], check: bool = True
+    choice: Choice,
+    workload: "AttentionWorkload",
+    kind: DeviceKind,
+    bus: dict[str, Any],
+    check: bool = True,
+    fill: bool | None = None,
 ) -> dict[str, Any]:
     """The result of an attention workload, in the form of `bench.describe`, and more.
 
-    `block_sparsity`, `head_sparsity`: shares that were pruned. `ideal_cycles`: of the integer pass, and of Q x K and
+    `fill`: rows of blocks fill their last tile; where it is None, if the accelerator can, and the share can be reached.
+    `block_sparsity`, `head_sparsity`: shares that were pruned, behind fill. `ideal_cycles`: of the integer pass, and of Q x K and
     P x V of kept blocks. `phases`: cycles of the array by what it works on, if nothing holds it up. `dense_cycles`: of
     the same heads without pruning; `speed_up`: over them, measured, or modelled on a device without cycles.
     `modelled_cycles`, `modelled_dense_cycles`: of the performance model. `bytes_skipped`: of K and V, not fetched from
@@ -35,9 +42,9 @@ def measure_heads(
     from celosia.sw.cli.bench import describe
     from celosia.sw.cli.execution import ratio
 
-    config, policy = choice.config, workload.policy(choice.config)
+    config, policy = choice.config, workload.policy(choice.config, fill)
     with output.step(f"compiling {workload.name}"):
-        dense, sparse = _programs(config, workload)
+        dense, sparse = _programs(config, workload, policy)
     expected, run = workload.golden(config, policy)
     sparse.macs = workload.macs(workload.kept_scores(policy, run))
     with output.step(f"{workload.name} on the {kind} device, pruned and dense"):
@@ -50,6 +57,7 @@ def measure_heads(
         result |= {"bit_exact": False, "first_difference": f"without pruning: {outcomes[1].comparison.first}"}
     return result | {
         "rho": policy.rho[0] / 256,
+        "fill": policy.fill,
         "block_sparsity": round(run.sparsity.block_sparsity, 4),
         "head_sparsity": round(run.sparsity.head_sparsity, 4),
         "phases": modelled[0].phases,
@@ -62,12 +70,14 @@ def measure_heads(
     }
 
 
-def _programs(config: "Config", workload: "AttentionWorkload") -> tuple["Program", "Program"]:
+def _programs(
+    config: "Config", workload: "AttentionWorkload", policy: "HdpPolicy"
+) -> tuple["Program", "Program"]:
     """Dense and pruned."""
     from celosia.sw.compiler.heads import compile_heads
     from celosia.sw.compiler.pruning import prunings
 
-    (pruning,) = prunings(config, workload.policy(config), 1, workload.tokens)
+    (pruning,) = prunings(config, policy, 1, workload.tokens)
     shape = (workload.layer(config), workload.tokens, workload.heads, workload.head)
     return compile_heads(config, *shape), compile_heads(config, *shape, pruning)
 
@@ -113,6 +123,7 @@ def pruned_row(result: dict[str, Any]) -> list[str]:
     return [
         result["workload"],
         f"{result['block_sparsity']:.1%}",
+        str(result["fill"]) if result["fill"] else "-",
         number(result["ideal_cycles"]),
         number(result["cycles"]),
         number(result["modelled_cycles"]),

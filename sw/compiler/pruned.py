@@ -117,6 +117,7 @@ class PrunedLowering(AttentionLowering):
             **RULES[p.rule],
             "wide": p.wide,
             "rho": p.rho,
+            "fill": int(p.fill),
             "limit": -(1 << HEAD_BITS - 1) if p.limit is None else p.limit,
             "list": unit.kept.keys.at(),
             **({"slot": head.at(), "end_head": 1} if end else {"slot": 0, "end_head": 0}),

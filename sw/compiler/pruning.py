@@ -22,13 +22,14 @@ class LayerPruning:
     """What a layer prunes.
 
     `rho` in 256ths; `limit` of a head's importance, None: no head is pruned; `wide`: log2 of the block width; `rule`:
-    importance.
+    importance; `fill`: rows of blocks keep what their last tile has room for.
     """
 
     rho: int
     limit: int | None
     wide: int
     rule: Importance
+    fill: bool = False
 
 
 def prunings(config: Config, policy: HdpPolicy, layers: int, length: int, causal: bool = False) -> list[LayerPruning]:
@@ -52,7 +53,8 @@ def prunings(config: Config, policy: HdpPolicy, layers: int, length: int, causal
         limits = [None if tau is None else tau_limit(tau, length) for tau in taus]
     except ValueError as error:
         raise CompileError(str(error)) from None
-    return [LayerPruning(rho, limit, wide, policy.importance) for rho, limit in zip(policy.rho, limits, strict=True)]
+    shared = (wide, policy.importance, bool(policy.fill))
+    return [LayerPruning(rho, limit, *shared) for rho, limit in zip(policy.rho, limits, strict=True)]
 
 
 def _check_policy(config: Config, hdp: HdpConfig, policy: HdpPolicy) -> None:
@@ -69,6 +71,10 @@ def _check_policy(config: Config, hdp: HdpConfig, policy: HdpPolicy) -> None:
             text = str(list(given)) if isinstance(given, tuple) else str(given).lower()
             can = "[]" if possible == () else str(possible).lower()
             raise CompileError(f"the dense array cannot run a policy with {name} = {text}; {name} = {can} would do")
+    fills = [config.array.columns, 0] if hdp.fill else [0]
+    if policy.fill not in fills:
+        would = " or ".join(f"fill = {fill}" for fill in fills)
+        raise CompileError(f"this array cannot run a policy with fill = {policy.fill}; {would} would do")
     rows, widths = config.array.rows, [1 << bit for bit in range(hdp.widest.bit_length())]
     if policy.block.height != rows or policy.block.width not in widths:
         would = " or ".join(f"{rows}x{width}" for width in widths)
