@@ -99,9 +99,7 @@ class KeyCounts(wiring.Component):
         config, group = self.config, self.i.p
         above = Signal(config.lanes, name=f"above{trial}", reset_less=True)
         everything = self.trials.all if trial == TRIALS - 1 else Const(0)
-        m.d.sync += above.eq(
-            Cat(everything | (group.theta[k] >= self.trials.cuts[trial]) for k in range(config.lanes))
-        )
+        m.d.sync += above.eq(Cat(everything | (group.theta[k] >= self.trials.cuts[trial]) for k in range(config.lanes)))
         blocks = spread_over(config, self.setting.wide, above)
         level = [blocks[k // config.narrowest] & keys[k] for k in range(config.columns)]
         for stage in range(count_latency(config) - 2):
@@ -220,9 +218,7 @@ class Cuts(wiring.Component):
 
     def __init__(self, bits: int, depth: int) -> None:
         self.bits, self.depth = bits, depth
-        super().__init__(
-            {"i": In(stream.Signature(bits, always_ready=True)), "o": Out(stream.Signature(bits))}
-        )
+        super().__init__({"i": In(stream.Signature(bits, always_ready=True)), "o": Out(stream.Signature(bits))})
 
     def elaborate(self, platform) -> Module:
         m = Module()

@@ -273,6 +273,7 @@ def _illegal(config: Config) -> list[tuple[Opcode, Fields, tuple[Trap, int]]]:
         ({"n_tiles": 2}, bad),
         ({"wide": wide}, bad),
         ({"list": hdp.lists}, bad),
+        *([] if hdp.fill else [({"fill": 1}, bad)]),
         ({"a_address": words - rows + 1}, (scratchpad, words)),
         ({"b_address": words - columns + 1}, (scratchpad, words)),
         ({"acc_address": acc_rows - rows + 1}, (accumulator, acc_rows)),

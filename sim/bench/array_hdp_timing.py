@@ -9,6 +9,7 @@ from celosia.hw.hdp.fill import Filling, most_passes, pass_cycles
 from celosia.hw.hdp.widths import RHO_ONE
 from celosia.hw.interfaces import Status
 from celosia.hw.isa import Opcode
+from celosia.sim.bench import harness
 from celosia.sim.bench.array_hdp import Bench, Step, full_decide
 from celosia.sim.bench.array_model import random_matmul
 
@@ -57,6 +58,8 @@ async def fill_runs_beside_the_products(dut) -> None:
     await bench.finished()
     config, hdp, count = bench.config, bench.config.hdp, 24
     assert hdp is not None
+    if not hdp.fill:
+        return
     engine, largest = engine_config(config), max(config.array.rows, config.array.columns)
     fixed = 2 * config.array.columns + latency(config) + engine_latency(engine) + 40
     for length in (hdp.keys, 2 * config.array.columns, 3 * config.array.columns // 2):
@@ -85,7 +88,7 @@ async def a_matmul_does_not_wait_for_a_decision(dut) -> None:
 @cocotb.test()
 async def a_matmul_does_not_wait_for_fill(dut) -> None:
     """The same while cuts are lowered."""
-    await _beside_decisions(dut, 1)
+    await _beside_decisions(dut, int(harness.parameters()["config"].hdp.fill))
 
 
 async def _beside_decisions(dut, fill: int) -> None:

@@ -133,9 +133,7 @@ async def rows_that_are_hard_to_fill(dut) -> None:
     ]
     for shape in bench.shapes():
         for rule in config.rules:
-            heads = [
-                bench.full(np.tile(np.clip(row, score.low, score.high), (shape.height, 1))) for row in patterns
-            ]
+            heads = [bench.full(np.tile(np.clip(row, score.low, score.high), (shape.height, 1))) for row in patterns]
             for rho in (RHO_ONE, 0, -RHO_ONE // 2):
                 await bench.run(Choice(shape, rule, rho), *heads)
 

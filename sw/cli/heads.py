@@ -70,9 +70,7 @@ def measure_heads(
     }
 
 
-def _programs(
-    config: "Config", workload: "AttentionWorkload", policy: "HdpPolicy"
-) -> tuple["Program", "Program"]:
+def _programs(config: "Config", workload: "AttentionWorkload", policy: "HdpPolicy") -> tuple["Program", "Program"]:
     """Dense and pruned."""
     from celosia.sw.compiler.heads import compile_heads
     from celosia.sw.compiler.pruning import prunings

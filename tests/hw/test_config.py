@@ -35,6 +35,9 @@ from celosia.hw.presets import PRESETS
          "bits, and may have 32"),
         ("hdp.list=8", "no field 'hdp.list' in a configuration; did you mean hdp.lists?"),
         ("hdp.widest=8", None),
+        ("hdp.fill=false", None),
+        ("hdp.fill=1", "hdp.fill must be true or false, not 1"),
+        ("hdp.fill=off", "hdp.fill must be true or false, not 'off'"),
         ("array.rows", "a setting must read section.field=value, not 'array.rows'"),
     ],
 )  # fmt: skip
@@ -76,7 +79,7 @@ def test_derived_sizes(rows, columns, lanes):
 def test_an_absent_section_is_there_as_soon_as_it_is_named():
     plain, transformer = PRESETS["transformer"], PRESETS["transformer-hdp"]
     assert "hdp" not in plain.to_dict()
-    assert transformer.to_dict()["hdp"] == {"lists": 64, "keys": 512, "widest": 2, "head_width": 64}
+    assert transformer.to_dict()["hdp"] == {"lists": 64, "keys": 512, "widest": 2, "head_width": 64, "fill": True}
     assert from_dict({"hdp": {}}, plain) == transformer
     assert from_dict({"array": {"stages": 1}}, transformer) == transformer
     assert override(plain, ["hdp.keys=256"]) == override(transformer, ["hdp.keys=256"])

@@ -51,7 +51,11 @@ def test_every_flag_and_relation_comes_up(name: str) -> None:
     some(Opcode.LOAD, lambda f: f["segments"] > 1 and f["stride"] > f["words"] * size, lambda f: f["segments"] > 1)
     some(Opcode.STORE, lambda f: f["segments"] > 1 and f["sp_stride"] > f["words"])
     if config.hdp is not None:
-        some(Opcode.DECIDE, *flags("end_head", "absolute", "peak_rows", "wide"), lambda f: f["m"] < config.array.rows)
+        some(
+            Opcode.DECIDE,
+            *flags("end_head", "absolute", "peak_rows", "wide", "fill"),
+            lambda f: f["m"] < config.array.rows,
+        )
         some(Opcode.MATMUL, *(lambda f, t=t: f.get("gather") and f["transposed"] == t for t in (0, 1)))
         some(Opcode.MATMUL, lambda f: f.get("headed"))
         some(Opcode.EXP, lambda f: f.get("gather"))

@@ -1,4 +1,4 @@
-"""ARRAY with hybrid dynamic pruning: square, and rectangular both ways."""
+"""ARRAY with hybrid dynamic pruning: square, with fill and without, and rectangular both ways."""
 
 import pytest
 
@@ -9,6 +9,7 @@ from celosia.sim.bench.harness import run_bench
 
 CONFIGS = {
     "tiny": override(PRESETS["tiny"], ["hdp.lists=8", "hdp.keys=64", "hdp.head_width=16"]),
+    "plain": override(PRESETS["tiny"], ["hdp.lists=8", "hdp.keys=64", "hdp.head_width=16", "hdp.fill=false"]),
     "wide": Config(
         array=ArrayConfig(rows=4, columns=8, stages=2),
         scratchpad=ScratchpadConfig(kib=9, banks=2),

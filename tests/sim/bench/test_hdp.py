@@ -63,5 +63,8 @@ def test_bad_sizes() -> None:
         EngineConfig(narrowest=4, widest=2)
     with pytest.raises(ConfigError, match="height must be an integer of at least 1, not 0"):
         EngineConfig(height=0)
+    for bad in (1, 3, 32, -4, True):
+        with pytest.raises(ConfigError, match=f"fill must be 0 or a power of two from 2 to length, not {bad!r}"):
+            EngineConfig(length=31, fill=bad)
     with pytest.raises(ConfigError, match="would have 33 bits, and may have 32"):
         EngineConfig(length=1024, rules=(Importance.SUM,), head_width=32, widest=1, height=1)

@@ -39,14 +39,45 @@ def test_the_share_is_the_one_that_was_asked_for(pruned: int) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(codes, AttentionWorkload(128, 32, 0, heads=3).codes, strict=True))
 
 
+@pytest.mark.parametrize("fill", [None, True, False])
+@pytest.mark.parametrize("pruned", [50, 75, 87])
+def test_fill_reaches_the_share_in_whole_tiles(pruned: int, fill: bool | None) -> None:
+    """As many keys as whole tiles hold, but for ties; the share counts them."""
+    workload, config = AttentionWorkload(128, 32, pruned, heads=3), PRESETS["transformer-hdp"]
+    policy = workload.policy(config, fill)
+    assert policy.fill == (0 if fill is False else 16)
+    _, run = workload.golden(config, policy)
+    assert run.sparsity.block_sparsity == pytest.approx(pruned / 100, abs=0.01)
+    # Blocks of two keys.
+    kept = run.decide(0, *workload.codes[:2], np.ones((128, 128), bool)).blocks.sum(axis=-1) * 2
+    assert (np.mean(kept % 16 == 0) > 0.9) == bool(policy.fill)
+
+
+def test_fill_that_cannot_reach_the_share(celosia) -> None:
+    """A tile of 16 of 128 keys is the least: at 90 % there is no fill, unless it is asked for."""
+    workload, config = AttentionWorkload(128, 32, 90, heads=2), PRESETS["transformer-hdp"]
+    assert workload.policy(config).fill == 0
+    assert AttentionWorkload(128, 32, 50, heads=2).policy(override(config, ["hdp.fill=false"])).fill == 0
+    with pytest.raises(
+        ModelError, match=r"no rho prunes 90 % of the blocks of attention-128-32-90 with fill: .* 87\.\d%"
+    ):
+        workload.policy(config, True)
+    options = ["--preset", "tiny", *SET, "--set", "hdp.fill=false", "--workload", "attention-24-8-50", "--fill"]
+    result = celosia("bench", *options)
+    assert result.exit_code == 2
+    assert "cannot run a policy with fill = 4; fill = 0 would do" in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("fill", [None, "--fill", "--no-fill"])
 @pytest.mark.parametrize("pruned", [0, 50])
-def test_bench_of_attention(celosia, timed, pruned: int) -> None:
+def test_bench_of_attention(celosia, timed, pruned: int, fill: str | None) -> None:
     name = f"attention-24-8-{pruned}"
-    result = celosia("bench", "--preset", "tiny", *SET, "--workload", name, "--json")
+    result = celosia("bench", "--preset", "tiny", *SET, "--workload", name, "--json", *([fill] if fill else []))
     assert result.exit_code == 0, (result.stderr, result.exception)
     (found,) = json.loads(result.stdout)
     workload = attention_workload(name)
-    policy = workload.policy(CONFIG)
+    policy = workload.policy(CONFIG, {"--fill": True, "--no-fill": False}.get(fill))
+    assert found["fill"] == policy.fill == (0 if fill == "--no-fill" else 4)
     _, run = workload.golden(CONFIG, policy)
     decided = run.decide(0, *workload.codes[:2], np.ones((24, 24), bool)).blocks
     assert found["block_sparsity"] == round(1 - decided.mean(), 4)

@@ -74,6 +74,17 @@ def test_tiny(rule: Importance, tokens: int, rho: int, wide: int) -> None:
     assert len(gathered) == 3 * decisions, "scores, softmax and context of every row of blocks"
 
 
+@pytest.mark.parametrize(("tokens", "rho", "wide"), [(3, 256, 0), (14, 200, 1), (16, 100, 0), (31, 120, 1)])
+def test_fill(tokens: int, rho: int, wide: int) -> None:
+    """Lists are those of whole tiles, and none is longer than its tiles are without."""
+    filled, _ = check(TINY, policy(TINY, rho=rho, wide=wide, fill=4), (32, 2, 64), tokens)
+    plain, _ = check(TINY, policy(TINY, rho=rho, wide=wide), (32, 2, 64), tokens)
+    assert all(one.fill for one in filled.program.instructions if one.opcode is Opcode.DECIDE)
+    pairs = list(zip(filled.device.gathered.values(), plain.device.gathered.values(), strict=True))
+    assert all(set(less) <= set(more) and -(-len(more) // 4) == -(-len(less) // 4) for more, less in pairs)
+    assert tokens < 4 or sum(len(more) for more, _ in pairs) > sum(len(less) for _, less in pairs)
+
+
 @pytest.mark.parametrize(
     ("settings", "shape", "tokens"),
     [
@@ -156,6 +167,7 @@ WRONG = {
     "fraction = 5; fraction = 4 would do": {"fraction": 5},
     "softmax = published; softmax = model would do": {"softmax": Softmax.PUBLISHED},
     "selection = top-k; selection = threshold would do": {"selection": Selection.TOP_K},
+    "this array cannot run a policy with fill = 8; fill = 4 or fill = 0 would do": {"fill": 8},
     r"cascade = \[1\]; cascade = \[\] would do": {"cascade": (1,)},
     "blocks of 2x2 cannot be pruned on this array; 4x1 or 4x2 would do": {"block": BlockShape(2, 2)},
     "blocks of 4x4 cannot be pruned on this array; 4x1 or 4x2 would do": {"block": BlockShape(4, 4)},
@@ -182,6 +194,8 @@ def test_what_does_not_fit() -> None:
         compile_encoder(TINY, encoder, 65, policy=tested)
     with pytest.raises(CompileError, match=r"heads of 16 channels exceed hdp.head_width = 8: it must be 16"):
         compile_encoder(override(TINY, ["hdp.head_width=8"]), encoder, 18, policy=tested)
+    with pytest.raises(CompileError, match="fill = 4; fill = 0 would do"):
+        compile_encoder(override(TINY, ["hdp.fill=false"]), encoder, 18, policy=replace(tested, fill=4))
     few = replace(tested, tau=(0,))
     with pytest.raises(CompileError, match=r"hdp.lists must be at least 16, not 8"):
         compile_encoder(TINY, encoder, 31, policy=few)

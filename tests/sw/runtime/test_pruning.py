@@ -15,6 +15,8 @@ from celosia.sw.golden.hdp import (
     BlockShape,
     Importance,
     block_exists,
+    block_keys,
+    fill_blocks,
     head_importance,
     importance,
     integer_scores,
@@ -51,6 +53,7 @@ class Head:
     wide: int
     rho: int
     limit: int
+    fill: int = 0
 
     def __post_init__(self) -> None:
         self.machine = Machine(self.config)
@@ -78,7 +81,7 @@ class Head:
             Opcode.DECIDE, a_address=self.place(0) + first, a_stride=self.stride, b_address=self.place(1),
             b_stride=self.stride, acc_address=100, m=m, n_tiles=-(-self.length // self.columns),
             k_tiles=self.channels // self.rows, length=self.length, wide=self.wide, rho=self.rho, limit=self.limit,
-            list=place, slot=3, end_head=int(first + m == self.length), **RULES[self.rule],
+            fill=self.fill, list=place, slot=3, end_head=int(first + m == self.length), **RULES[self.rule],
         )  # fmt: skip
 
     def attend(self, first: int, place: int, headed: int) -> list[int | None]:
@@ -127,7 +130,10 @@ class Head:
         whole = integer_scores(split(self.query)[0], split(self.key)[0])
         theta, exists = importance(whole, mask, shape, self.rule), block_exists(mask, shape)
         keep = bool(keep_heads(head_importance(theta, exists), self.limit))
-        kept = spread(keep_blocks(theta, exists, self.rho), shape, self.length, self.length)
+        blocks = keep_blocks(theta, exists, self.rho)
+        if self.fill:
+            blocks = fill_blocks(blocks, theta, exists, block_keys(mask, shape), self.columns)
+        kept = spread(blocks, shape, self.length, self.length)
         scores = kept_scores(self.query, self.key, approximate=False)
         sums, total = pruned_softmax(scores, kept & keep, mask, SCORE, self.value)
         factor, shift = row_factor(*CONTEXT, total)
@@ -161,6 +167,37 @@ def test_a_head_is_that_of_the_golden_model(name: str, rule: Importance, length:
         count = int(kept[first].sum())
         assert tested.attend(first, place, headed=0) == [count] * 3
     np.testing.assert_array_equal(tested.context(), expected)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize(("length", "wide", "rho"), [(16, 0, 256), (21, 1, 40), (35, 0, 150), (64, 1, 30), (5, 1, 256)])
+def test_fill_keeps_whole_tiles(name: str, length: int, wide: int, rho: int) -> None:
+    """As the golden model has it; no fewer keys than without, and no more than the same tiles hold."""
+    config, more = CONFIGS[name], 0
+    tested, plain = (
+        head(config, length, np.random.default_rng(length), wide=wide, rho=rho, fill=fill) for fill in (1, 0)
+    )
+    expected, kept, _ = tested.golden()
+    before = plain.golden()[1]
+    for index, first in enumerate(range(0, length, tested.rows)):
+        place = index % config.hdp.lists
+        tested.decide(first, place)
+        keys, least = np.flatnonzero(kept[first]), np.flatnonzero(before[first])
+        np.testing.assert_array_equal(tested.machine.pruning.lists[place], keys)
+        assert set(least) <= set(keys)
+        assert -(-len(keys) // tested.columns) == -(-len(least) // tested.columns)
+        more += len(keys) - len(least)
+        assert tested.attend(first, place, headed=0) == [len(keys)] * 3
+    np.testing.assert_array_equal(tested.context(), expected)
+    assert more
+
+
+def test_fill_must_be_built() -> None:
+    config = override(CONFIGS["square"], ["hdp.fill=false"])
+    Machine(config).execute(decode(encode(Opcode.DECIDE, **LEGAL)))
+    with pytest.raises(TrapError) as trap:
+        Machine(config).execute(decode(encode(Opcode.DECIDE, **LEGAL, fill=1)))
+    assert trap.value.code is Trap.ILLEGAL_INSTRUCTION
 
 
 def test_the_accumulator_keeps_the_integer_scores_of_the_last_tile() -> None:
