@@ -158,7 +158,7 @@ class Decide(data.Struct):
     `acc_address` ..., which hold those of the last tile in the end. The importance of blocks of `m` queries by
     2^`wide` keys is the sum of absolute values (`absolute`) or of values, or the largest of a row (`peak_columns`), and
     of the rows (`peak_rows`) too. `rho`: threshold in 256ths. `fill` (with `hdp.fill`, else illegal): the next most
-    important keys are kept too, as far as the last tile of columns has room. The kept keys go to list `list`, ascending.
+    important keys are kept too, as far as the last tile of columns has room. Kept keys go to list `list`, ascending.
     With `end_head` the head ends: its importance since the last such end decides against `limit` whether it is kept,
     and head slot `slot` holds that. All rows of blocks of a head have the same setting.
     `n_tiles` is `length` / columns, rounded up. Done when list and slot are written.

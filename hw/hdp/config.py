@@ -44,11 +44,7 @@ class EngineConfig:
             )
         if not 1 <= self.fraction <= CODE_BITS - 2:
             raise ConfigError(f"fraction must be from 1 to {CODE_BITS - 2}, not {self.fraction!r}")
-        if (
-            type(self.fill) is not int
-            or self.fill
-            and not 2 <= self.fill == 1 << self.fill.bit_length() - 1 <= self.length
-        ):
+        if type(self.fill) is not int or self.fill not in {0, *(1 << k for k in range(1, self.length.bit_length()))}:
             raise ConfigError(f"fill must be 0 or a power of two from 2 to length, not {self.fill!r}")
         if not self.rules:
             raise ConfigError("rules must name at least one importance")

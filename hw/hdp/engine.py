@@ -32,9 +32,10 @@ class SparsityEngine(wiring.Component):
     Room: a ring of `depth` groups. Thetas wait for their row, and `wait` cycles more for its cut, so that with `masks`
     always ready no more than `groups + wait` wait. Every cycle in which masks stand may add a group, if one came in it:
     in blocks of h rows, one in h. `depth - 1 - groups - wait`, at least `slack`, is what may add up.
-    With fill, whatever the setting, masks of a group come every other cycle, and only the sender knows how many groups
-    are under way: there may be `depth - 1` from their first beats until their masks are taken, `ROWS` longest rows and
-    more. A row whose cut is lowered takes `most_passes` passes more at most, of `pass_cycles` each, one after the other.
+    With fill, masks of a group come every other cycle whatever the setting, and rows may come faster than their cuts
+    are lowered: the sender sees to it that no more than `depth - 1` groups, `ROWS` longest rows and more, are on their
+    way from first beat to taken masks. A row whose cut is lowered takes up to `most_passes` passes of `pass_cycles`
+    each, after those of the row before.
     """
 
     def __init__(self, config: EngineConfig) -> None:

@@ -38,8 +38,8 @@ class Decisions(wiring.Component):
     Beats may come in any cycle. The engine's masks never wait so long that its ring is full: groups come `columns`
     cycles apart or more, but for one that catches up, and a group is written in as many cycles at most; so no more wait
     than of the longest row, those of the cycles until its cut, and a few, which the engine has room for.
-    With fill rows may take longer than they come apart: a DECIDE, of `groups`, does not begin before the engine has room
-    for a longest row. Masks of those that have begun are taken whatever comes behind them, so there will be room.
+    With fill rows may take longer than they come apart: a DECIDE, of `groups`, begins when the engine has room for a
+    longest row. Masks of those that have begun are taken whatever comes behind them, so there will be room.
     """
 
     def __init__(self, config: Config) -> None:

@@ -5,7 +5,8 @@ import cocotb
 from celosia.hw.array.systolic import latency
 from celosia.hw.hdp.config import engine_config
 from celosia.hw.hdp.engine import engine_latency
-from celosia.hw.hdp.fill import Filling, most_passes, pass_cycles
+from celosia.hw.hdp.fill import Filling
+from celosia.hw.hdp.search import most_passes, pass_cycles
 from celosia.hw.hdp.widths import RHO_ONE
 from celosia.hw.interfaces import Status
 from celosia.hw.isa import Opcode
@@ -51,7 +52,7 @@ async def decide_takes_no_longer_than_its_products(dut) -> None:
 
 @cocotb.test()
 async def fill_runs_beside_the_products(dut) -> None:
-    """DECIDE after DECIDE with fill: the longer of their products and their passes; more are held back, none is lost."""
+    """DECIDE after DECIDE with fill takes as long as products, or as passes; more are held back, and none is lost."""
     bench = Bench(dut)
     await bench.start()
     await bench.clear()

@@ -4,7 +4,7 @@ import cocotb
 import numpy as np
 
 from celosia.hw.hdp.config import EngineConfig
-from celosia.hw.hdp.fill import DIGIT, digits, most_passes, pass_cycles
+from celosia.hw.hdp.search import DIGIT, digits, most_passes, pass_cycles
 from celosia.hw.hdp.widths import RHO_ONE
 from celosia.sim.bench import harness
 from celosia.sim.bench.hdp import Bench

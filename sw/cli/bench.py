@@ -47,8 +47,8 @@ def bench(
     fill: Annotated[
         bool | None,
         typer.Option(
-            help="attention-L-DH-S: rows of blocks fill their last tile. Without either: if the accelerator can and S is "
-            "reached so.",
+            help="attention-L-DH-S: rows of blocks fill their last tile. If neither is given: where the accelerator "
+            "can, and S is reached so.",
         ),
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the table in Markdown.")] = False,

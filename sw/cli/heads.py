@@ -32,9 +32,10 @@ def measure_heads(
     """The result of an attention workload, in the form of `bench.describe`, and more.
 
     `fill`: rows of blocks fill their last tile; where it is None, if the accelerator can, and the share can be reached.
-    `block_sparsity`, `head_sparsity`: shares that were pruned, behind fill. `ideal_cycles`: of the integer pass, and of Q x K and
-    P x V of kept blocks. `phases`: cycles of the array by what it works on, if nothing holds it up. `dense_cycles`: of
-    the same heads without pruning; `speed_up`: over them, measured, or modelled on a device without cycles.
+    `block_sparsity`, `head_sparsity`: shares that were pruned, behind fill. `ideal_cycles`: of the integer pass, and of
+    Q x K and P x V of kept blocks. `phases`: cycles of the array by what it works on, if nothing holds it up.
+    `dense_cycles`: of the same heads without pruning; `speed_up`: over them, measured, or modelled on a device without
+    cycles.
     `modelled_cycles`, `modelled_dense_cycles`: of the performance model. `bytes_skipped`: of K and V, not fetched from
     the scratchpad. `golden_exact`: the context is that of the golden model, pruned and dense.
     Errors: CliError, CompileError, ModelError.

@@ -1,7 +1,8 @@
 """Golden model of hybrid dynamic pruning (HDP, arXiv 2407.12893) in exact integers.
 
 docs/hdp.md says the same in words. The order of the steps: `split`, `integer_scores`, `importance`, `keep_blocks`,
-`fill_blocks`, `keep_heads`, `kept_scores`, `pruned_softmax`. Everything is vectorised: leading axes are a batch of heads.
+`fill_blocks`, `keep_heads`, `kept_scores`, `pruned_softmax`. Everything is vectorised: leading axes are a batch of
+heads.
 """
 
 from celosia.hw.hdp.widths import HEAD_BITS, RHO_ONE, Importance, Range, largest_code

@@ -209,7 +209,7 @@ def test_fill_is_the_least_cut_that_fits(theta: np.ndarray, rho: int, fill: int,
 
 
 def test_fill_by_hand() -> None:
-    """Twelve keys in blocks of two, tiles of four: ties that do not fit stay out, and so does all that is below them."""
+    """Twelve keys in blocks of two: equals that do not fit stay out, and so does all that is below them."""
     theta, ones = np.array([[9, 1, 8, 5, 5, 7]]), np.ones((1, 6), dtype=bool)
     two = np.full((1, 6), 2)
 
