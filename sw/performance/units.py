@@ -133,6 +133,7 @@ class ArrayModel(UnitModel):
         self.ends: list[float] = []
         self.done = 0.0
         self.lists: dict[int, float] = {}  # when they are written
+        self.found = 0.0  # when the last cut was
 
     def execute(self, work: Product, ready: float) -> float:
         """Take an instruction whose tokens are there at `ready`; when its token is there."""
@@ -156,7 +157,8 @@ class ArrayModel(UnitModel):
         late = self.timings.maximum if work.maxima else 0
         end = self.rows_end - 1 + self.timings.array
         if work.decides >= 0:
-            self.lists[work.decides] = end + self.timings.decide + work.masks + t.LIST_WRITE
+            self.found = max(end + self.timings.decide, self.found) + work.fill
+            self.lists[work.decides] = self.found + work.masks + t.LIST_WRITE
             end = self.lists[work.decides]
         self.done = max(self.done + 1, end + late + self.timings.complete)
         return self.done

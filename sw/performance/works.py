@@ -15,7 +15,7 @@ from celosia.sw.compiler.program import Program
 from celosia.sw.performance import operands
 from celosia.sw.performance.columns import Columns
 from celosia.sw.performance.conflicts import lost_a_group
-from celosia.sw.performance.timings import EXP_KEYS, POST_RECORDS, timings
+from celosia.sw.performance.timings import EXP_KEYS, POST_RECORDS, fill_cycles, timings
 
 DENSE, DECISIONS, SCORES, CONTEXT = PHASES = ("dense", "decisions", "scores", "context")
 """What the array works on: anything that is not pruned, and the three parts of pruned attention."""
@@ -34,7 +34,7 @@ class Product(NamedTuple):
 
     `lost`: cycles a tile that its weights lose to its rows in the banks of the scratchpad. `phase`: of `PHASES`.
     `decides`: of a DECIDE, the list that it writes, after `masks` groups of masks; `gathers`: the list that it waits
-    for; -1: none.
+    for; -1: none. `fill`: cycles that its row of blocks takes in the search of fill.
     """
 
     rows: int
@@ -46,6 +46,7 @@ class Product(NamedTuple):
     decides: int = -1
     gathers: int = -1
     masks: int = 0
+    fill: float = 0.0
 
     @property
     def cycles(self) -> float:
@@ -218,11 +219,12 @@ class _Reader:
     def _decisions(self) -> Iterator[Product]:
         """The same of integer passes."""
         op = Opcode.DECIDE
-        shape = self.columns.fields(op, "m", "n_tiles", "k_tiles", "list")
+        shape = self.columns.fields(op, "m", "n_tiles", "k_tiles", "list", "wide", "rho", "fill")
         places = self.columns.fields(op, "a_address", "a_stride", "b_address", "b_stride")
-        for (m, n, k, which), place in zip(zip(*shape, strict=True), zip(*places, strict=True), strict=True):
+        for (m, n, k, which, wide, rho, fills), place in zip(zip(*shape, strict=True), zip(*places, strict=True), strict=True):
             lost = self._lost(m, n, k, 1, place)
-            yield Product(m, n * k, self.config.array.columns, False, lost, DECISIONS, which, masks=n)
+            fill = fill_cycles(self.config, n, wide, rho) if fills else 0.0
+            yield Product(m, n * k, self.config.array.columns, False, lost, DECISIONS, which, masks=n, fill=fill)
 
     def _keys(self, op: Opcode) -> Iterator[tuple[npt.NDArray[np.int64] | None, int]]:
         """The keys that each instruction of an opcode gathers, None where they are not known, and its list or -1."""
