@@ -4,13 +4,13 @@ import cocotb
 import numpy as np
 
 from celosia.hw.hdp.config import EngineConfig
-from celosia.hw.hdp.search import DIGIT, digits, most_passes, pass_cycles
+from celosia.hw.hdp.search import DIGIT, digits, most_passes, near_digits, pass_cycles
 from celosia.hw.hdp.widths import RHO_ONE
 from celosia.sim.bench import harness
 from celosia.sim.bench.hdp import Bench
 from celosia.sim.bench.hdp_model import Choice, Masked, random_scores
 from celosia.sim.bench.streams import hub_of
-from celosia.sw.golden.hdp import BlockShape, block_keys, keep_blocks
+from celosia.sw.golden.hdp import BlockShape, block_keys, keep_blocks, row_of_blocks
 
 
 def passes_of(config: EngineConfig, choice: Choice, head: Masked) -> list[int]:
@@ -18,8 +18,13 @@ def passes_of(config: EngineConfig, choice: Choice, head: Masked) -> list[int]:
     theta, exists = head.theta(choice)
     keys, kept = block_keys(head.mask, choice.shape), keep_blocks(theta, exists, choice.rho)
     low = -(1 << config.theta.bits - 1) if config.theta.signed else 0
+    row, weight = row_of_blocks(theta, exists), abs(choice.rho)
+    extreme = row.low if choice.rho < 0 else row.high
+    threshold = weight * row.count * extreme + (RHO_ONE - weight) * row.total
+    # The least theta, of any that there could be, that is not below it.
+    starts = -(-threshold // np.maximum(row.count * RHO_ONE, 1)) - low
     found = []
-    for values, there, sizes, before in zip(theta - low, exists, keys, kept, strict=True):
+    for values, there, sizes, before, start in zip(theta - low, exists, keys, kept, starts.tolist(), strict=True):
 
         def count(cut: int, values=values, there=there, sizes=sizes) -> int:
             return int(sizes[there & (values >= cut)].sum())
@@ -27,13 +32,14 @@ def passes_of(config: EngineConfig, choice: Choice, head: Masked) -> list[int]:
         now = int(sizes[before].sum())
         room, passes = -(-now // config.fill) * config.fill, 1
         if now < room < count(0):
-            base, place = 0, DIGIT * digits(config)
+            near, lowered = DIGIT * near_digits(config), 0
+            place = near if count(start - (1 << near)) > room else DIGIT * digits(config)
             while place:
                 place, passes = place - DIGIT, passes + 1
-                counts = {n: count(base + (n << place)) for n in range(1, 1 << DIGIT)}
+                counts = {n: count(start - lowered - (n << place)) for n in range(1, 1 << DIGIT)}
                 if room in counts.values():
                     break
-                base += max((n for n, c in counts.items() if c > room), default=0) << place
+                lowered += max((n for n, c in counts.items() if c <= room), default=0) << place
         found.append(passes)
     return found
 
