@@ -31,7 +31,7 @@ def count_latency(config: EngineConfig) -> int:
 
 def near_digits(config: EngineConfig) -> int:
     """Digits that are sought where the cut is not lowered by more: thetas of a row lie close together."""
-    return -(-5 * digits(config) // 8)
+    return -(-digits(config) // 2)
 
 
 def pass_cycles(config: EngineConfig, groups: int) -> int:

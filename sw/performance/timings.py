@@ -16,7 +16,7 @@ from celosia.hw.control.run import SETTLE_CYCLES
 from celosia.hw.hdp.config import engine_config
 from celosia.hw.hdp.engine import engine_latency
 from celosia.hw.hdp.gather import GatherSequencer
-from celosia.hw.hdp.search import digits, pass_cycles
+from celosia.hw.hdp.search import near_digits, pass_cycles
 from celosia.hw.hdp.widths import RHO_ONE
 from celosia.hw.isa import INSTRUCTION_BYTES
 from celosia.hw.memory.maxima import tree_latency
@@ -93,8 +93,8 @@ ARRAY_SKIP = 8
 """From an instruction taken to its token, of a matmul that gathers no keys."""
 LIST_WRITE = 4
 """From the last mask of a row of blocks to its list being there for matmuls that wait."""
-FILL_DIGITS = 0.8
-"""Share of a cut's digits that a search of fill finds before tiles are full, on average: it depends on the data."""
+FILL_DIGITS = 0.7
+"""Share of the near digits that a search of fill finds before tiles are full, on average: it depends on the data."""
 RESOLVE = 1
 """Cycles by which instructions are later in an array with HDP (`hdp.resolver`)."""
 RESOLVE_KEPT = 3
@@ -190,4 +190,4 @@ def fill_cycles(config: Config, groups: int, wide: int, rho: int) -> float:
     engine = engine_config(config)
     # Tiles are full already by chance.
     some = 0.0 if rho == -RHO_ONE else 1 - min(1.0, (1 << wide) / engine.fill)
-    return pass_cycles(engine, groups) * (1 + some * FILL_DIGITS * digits(engine))
+    return pass_cycles(engine, groups) * (1 + some * FILL_DIGITS * near_digits(engine))
