@@ -105,6 +105,22 @@ def test_curves_go_on_from_what_is_known(celosia, model_folder, files, monkeypat
     assert "known" not in celosia(*words, "--every", "2", "-o", "three").stderr
 
 
+def test_calibrate_with_fill(celosia, model_folder, files):
+    """Blocks that fill keeps do not count as pruned."""
+    for fill in (0, 4):
+        name = f"fill{fill}.toml"
+        result = celosia("calibrate", "hdp", model_folder, "--data", "train.txt", "--preset", "tiny", "-o", name,
+                         "--sparsity", "0.3", "--block", "2x1", "--fill", str(fill), "--json")  # fmt: skip
+        assert result.exit_code == 0, (result.stderr, result.exception)
+        found, policy = json.loads(result.stdout), from_toml((files / name).read_text())
+        assert policy.fill == fill
+        assert found["block_sparsity"] == pytest.approx(0.3, abs=0.05)
+        model = models.load_model(model_folder)
+        encoder = models.quantise(model, models.calibrate(model))
+        probe = Probe(model, encoder, model.tokenize(SENTENCES))
+        assert found["block_sparsity"] == round(probe.measure(policy).sparsity.block_sparsity, 4)
+
+
 CALIBRATE = "calibrate hdp --data train.txt -o p.toml"
 
 
@@ -115,6 +131,7 @@ CALIBRATE = "calibrate hdp --data train.txt -o p.toml"
         (f"{CALIBRATE} --sparsity 1.5", "--sparsity"),
         (f"{CALIBRATE} --sparsity 0.5 --block 2", "a block must read HEIGHTxWIDTH, such as 16x2, not '2'"),
         (f"{CALIBRATE} --sparsity 0.5 --block 0x2", "block height must be a positive integer, not 0"),
+        (f"{CALIBRATE} --sparsity 0.5 --fill 12", "fill must be 0 or a power of two, not 12"),
         (f"{CALIBRATE} --sparsity 0.5 --importance mx", "did you mean max?"),
         (f"{CALIBRATE} --sparsity 0.5 --tokens 2000", "tokens must be from 3 to 40, not 2000"),
         (f"{CALIBRATE} --sparsity 0.99", "the share of blocks must be from 0 to 0."),
