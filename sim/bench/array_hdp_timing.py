@@ -57,7 +57,7 @@ async def fill_runs_beside_the_products(dut) -> None:
     await bench.start()
     await bench.clear()
     await bench.finished()
-    config, hdp, count = bench.config, bench.config.hdp, 24
+    config, hdp = bench.config, bench.config.hdp
     assert hdp is not None
     if not hdp.fill:
         return
@@ -67,6 +67,7 @@ async def fill_runs_beside_the_products(dut) -> None:
         tiles = -(-length // config.array.columns)
         passes = most_passes(engine) * pass_cycles(engine, tiles) + tiles + Filling.EXTRA
         for k_tiles in (1, hdp.head_width // config.array.rows):
+            count = 24
             size = {"rho": 60, "length": length, "n_tiles": tiles, "k_tiles": k_tiles, "fill": 1}
             # Codes are random: rows of blocks differ by where their keys are.
             steps = [full_decide(config, n % hdp.lists, **size, b_address=n % 8, wide=0) for n in range(count)]
@@ -77,6 +78,32 @@ async def fill_runs_beside_the_products(dut) -> None:
             assert cycles <= (count - 1) * max(products, passes) + products + passes + fixed + length
             if products >= passes:
                 assert cycles <= count * products + passes + fixed + length
+    await bench.compare()
+
+
+@cocotb.test()
+async def decisions_wait_for_room(dut) -> None:
+    """Rows whose search takes longest, and far longer than their products: DECIDEs begin only when there is room."""
+    bench = Bench(dut)
+    await bench.start()
+    await bench.clear()
+    await bench.finished()
+    config, hdp, count = bench.config, bench.config.hdp, 24
+    assert hdp is not None
+    if not hdp.fill:
+        return
+    # One key is as unlike all others, which are alike, as can be: tiles are never full.
+    bench.memory[: hdp.keys] = 0x90
+    bench.memory[0] = bench.memory[hdp.keys : hdp.keys + config.array.rows] = 0x70
+    engine = engine_config(config)
+    passes = most_passes(engine) * pass_cycles(engine, engine.groups)
+    fields = {"rho": RHO_ONE, "fill": 1, "k_tiles": 1, "a_address": hdp.keys, "peak_columns": 0, "peak_rows": 0}
+    cycles, _ = await _timed(bench, *(full_decide(config, n % hdp.lists, **fields) for n in range(count)))
+    dut._log.info(f"{count} DECIDE: {cycles} cycles, {passes} of passes each")
+    assert all(list(keys) == [0] for keys in bench.model.lists.values())
+    extra = engine.groups + Filling.EXTRA + 1
+    fixed = 2 * hdp.keys + latency(config) + engine_latency(engine) + 60
+    assert count * passes <= cycles <= count * (passes + extra) + fixed
     await bench.compare()
 
 
