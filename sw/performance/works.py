@@ -221,7 +221,8 @@ class _Reader:
         op = Opcode.DECIDE
         shape = self.columns.fields(op, "m", "n_tiles", "k_tiles", "list", "wide", "rho", "fill")
         places = self.columns.fields(op, "a_address", "a_stride", "b_address", "b_stride")
-        for (m, n, k, which, wide, rho, fills), place in zip(zip(*shape, strict=True), zip(*places, strict=True), strict=True):
+        pairs = zip(zip(*shape, strict=True), zip(*places, strict=True), strict=True)
+        for (m, n, k, which, wide, rho, fills), place in pairs:
             lost = self._lost(m, n, k, 1, place)
             fill = fill_cycles(self.config, n, wide, rho) if fills else 0.0
             yield Product(m, n * k, self.config.array.columns, False, lost, DECISIONS, which, masks=n, fill=fill)
