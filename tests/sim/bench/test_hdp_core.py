@@ -1,0 +1,23 @@
+"""The core of the HDP co-processor: every rate, with and without kept integer scores, narrow and wide."""
+
+from dataclasses import asdict
+
+import pytest
+
+from celosia.hw.hdp.core.config import CoreConfig
+from celosia.hw.hdp.core.core import Core
+from celosia.hw.hdp.widths import Importance
+from celosia.sim.bench.harness import run_bench
+
+CONFIGS = {
+    "rate4": CoreConfig(width=8, rate=4, length=40, rows=80, bus=4, lanes=4),
+    "rate2": CoreConfig(width=16, rate=2, length=24, rows=48, bus=16, lanes=2, rules=(Importance.MAX,)),
+    "rate1": CoreConfig(width=4, rate=1, length=18, rows=40, bus=2, lanes=1, reuse=False),
+    "plain": CoreConfig(width=8, rate=4, length=30, rows=32, bus=8, lanes=8, reuse=False, tau=False),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_core(name: str) -> None:
+    config = CONFIGS[name]
+    run_bench(Core(config), "celosia.sim.bench.hdp_core", name=name, parameters=asdict(config))
