@@ -41,7 +41,7 @@ class Bench:
 
     def __init__(self, dut) -> None:
         self.dut = dut
-        fields = harness.parameters()
+        fields = harness.parameters()["config"]
         self.config = CoreConfig(**{**fields, "rules": tuple(Importance(rule) for rule in fields["rules"])})
 
     async def start(self, gaps: float = 0.0, stall: float = 0.0) -> None:

@@ -20,4 +20,4 @@ CONFIGS = {
 @pytest.mark.parametrize("name", CONFIGS)
 def test_core(name: str) -> None:
     config = CONFIGS[name]
-    run_bench(Core(config), "celosia.sim.bench.hdp_core", name=name, parameters=asdict(config))
+    run_bench(Core(config), "celosia.sim.bench.hdp_core", name=name, parameters={"config": asdict(config)})
