@@ -114,7 +114,7 @@ class Bench:
         operands = [
             random_codes(seed, *shape, 3) if codes is None else np.full(shape, codes, dtype=np.int64) for _ in range(3)
         ]
-        return fitted(CoreHead(*operands, **fields))
+        return fitted(CoreHead(*operands, published=self.config.softmax == "published", **fields))
 
 
 def describe(head: CoreHead) -> str:

@@ -14,19 +14,21 @@ from celosia.sw.golden.factor import row_factor
 from celosia.sw.golden.hdp import (
     BlockShape,
     block_exists,
+    exp2_weight_second_order,
     head_importance,
     importance,
     integer_scores,
     keep_blocks,
     keep_heads,
     kept_scores,
+    linear_row_factor,
     pruned_softmax,
     split,
     spread,
 )
 from celosia.sw.golden.requant import requant
 from celosia.sw.golden.rounding import sat, scale
-from celosia.sw.golden.softmax import valid_columns
+from celosia.sw.golden.softmax import exp2_weight, valid_columns
 
 SHAPE = BlockShape(BLOCK, BLOCK)
 
@@ -35,7 +37,7 @@ SHAPE = BlockShape(BLOCK, BLOCK)
 class CoreHead:
     """A head: int8 codes [length, width], and how it is to be done. `limit` None: it is kept whatever its importance.
 
-    `score`, `context`: multiplier and shift.
+    `score`, `context`: multiplier and shift. `published`: the softmax.
     """
 
     query: np.ndarray
@@ -49,6 +51,7 @@ class CoreHead:
     approximate: bool = False
     score: tuple[int, int] = (1 << 15, 20)
     context: tuple[int, int] = (1 << 15, 15)
+    published: bool = False
 
     @property
     def length(self) -> int:
@@ -88,8 +91,9 @@ class CoreHead:
         """Context [length, width]."""
         kept = spread(self.blocks, SHAPE, self.length, self.length)
         scores = kept_scores(self.query, self.key, approximate=self.approximate)
-        sums, total = pruned_softmax(scores, kept, self.mask, self.score, self.value)
-        factor, shift = row_factor(*self.context, total)
+        weight_of = exp2_weight_second_order if self.published else exp2_weight
+        sums, total = pruned_softmax(scores, kept, self.mask, self.score, self.value, weight_of=weight_of)
+        factor, shift = (linear_row_factor if self.published else row_factor)(*self.context, total)
         return sat(requant(sums, 0, factor[:, None], shift[:, None]), 8)
 
     @property
@@ -191,6 +195,7 @@ def random_head(config: CoreConfig, rng: random.Random, length: int | None = Non
         "causal": rng.random() < 0.25,
         "dense": rng.random() < 0.15,
         "approximate": rng.random() < 0.5,
+        "published": config.softmax == "published",
         **fields,
     }
     head = fitted(CoreHead(*operands, **chosen))

@@ -9,6 +9,7 @@ from celosia.hw.hdp.widths import CODE_BITS, Importance, Range
 BLOCK = 2
 """Queries and keys of a block: a core works on as many queries at once."""
 RATES = (1, 2, 4)
+SOFTMAX = ("base2", "published")
 WEIGHT_MAX = (1 << CODE_BITS) - 1
 """Largest softmax weight."""
 HEADS = 2
@@ -28,7 +29,7 @@ class CoreConfig:
     of Q, K and V holds: two heads, where the next one is to be loaded beside the one at work. `bus`: bytes of a word
     that is written. `lanes`: context codes a cycle. `tau`: heads can be pruned; the masks of a whole head are kept.
     `reuse`: integer scores are kept, so that approximate scores cost half a cycle a key and not one.
-    `rules`: importances to choose from. Errors: ConfigError.
+    `softmax`: "base2", the default model's, or "published". `rules`: importances to choose from. Errors: ConfigError.
     """
 
     width: int = 64
@@ -39,6 +40,7 @@ class CoreConfig:
     lanes: int = 8
     tau: bool = True
     reuse: bool = True
+    softmax: str = "base2"
     rules: tuple[Importance, ...] = tuple(Importance)
 
     def __post_init__(self) -> None:
@@ -61,6 +63,8 @@ class CoreConfig:
                 f"rows must be a multiple of {self.group} and hold the longest head, at least {nearest}, "
                 f"not {self.rows!r}"
             )
+        if self.softmax not in SOFTMAX:
+            raise ConfigError(f"softmax must be one of {', '.join(SOFTMAX)}, not {self.softmax!r}")
         if self.reuse and self.rate == 1:
             raise ConfigError("reuse must be false at rate 1: one key a cycle is read, so that it would gain nothing")
         _ = self.engine

@@ -7,7 +7,7 @@ from amaranth.utils import ceil_log2
 
 from celosia.hw.common.buffers import Queue
 from celosia.hw.hdp.core.config import BLOCK, HEADS, CoreConfig
-from celosia.hw.hdp.core.heads import Pairs
+from celosia.hw.hdp.core.heads import Pairs, may_be_pruned
 from celosia.hw.hdp.core.layouts import Group, HeadSignature, Listed, Sums
 from celosia.hw.hdp.core.queue import SramQueue
 from celosia.hw.hdp.engine import SparsityEngine
@@ -115,7 +115,7 @@ class Walker(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        config = self.config
+        config, job = self.config, self.head.job
         m.submodules.dense = dense = DenseMasks(config)
         group, left = Signal(Group(config), reset_less=True), Signal(config.rate, reset_less=True)
         rest, number, there = Signal(config.rate), Signal(range(config.groups)), Signal()
@@ -133,7 +133,7 @@ class Walker(wiring.Component):
             moves.eq(~self.o.valid | self.o.ready),
             self.complete.eq(ends & self.o.ready),
             self.head.over.eq(self.complete & group.end_head),
-            known.eq(self.head.available & (self.head.job.dense | ~self.head.job.headed | self.verdicts.valid)),
+            known.eq(self.head.available & (job.dense | ~may_be_pruned(config, job) | self.verdicts.valid)),
             free.eq((~there | (moves & ~rest.any() & (~group.end_row | ends))) & ~(ends & group.end_head)),
             self.verdicts.ready.eq(self.head.over & ~self.head.job.dense),
             dense.head.available.eq(self.head.available),
@@ -153,7 +153,7 @@ class Walker(wiring.Component):
         """The next group, from the engine's masks or as if it had made them."""
         masks, job = self.masks, self.head.job
         source = Signal(Group(self.config))
-        pruned = job.headed & ~job.dense & ~self.verdicts.p
+        pruned = may_be_pruned(self.config, job) & ~job.dense & ~self.verdicts.p
         m.d.comb += [
             masks.ready.eq(ready & ~job.dense),
             dense.o.ready.eq(ready),

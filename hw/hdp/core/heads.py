@@ -1,12 +1,17 @@
 """The heads under way, and the pairs of rows of a head."""
 
-from amaranth.hdl import Array, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from celosia.hw.hdp.core.config import BLOCK, HEADS, CoreConfig
 from celosia.hw.hdp.core.layouts import HeadJob, HeadSignature
+
+
+def may_be_pruned(config: CoreConfig, job):
+    """Whether a head is done after its verdict only: never where there is no room for its masks until then."""
+    return job.headed if config.tau else Const(0)
 
 
 class Heads(wiring.Component):

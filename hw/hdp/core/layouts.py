@@ -46,9 +46,9 @@ class HeadJob(data.StructLayout):
     """A head. `length`: tokens, at least one. `query`, `key`, `value`: rows where it begins, multiples of 4.
 
     `causal`: no key after its query. `dense`: no integer pass, all blocks are kept. `approximate`: no product of
-    fractions. `headed`: the head may be pruned. `absolute`, `peak_columns`, `peak_rows`, `rho`, `limit`: as in the
-    engine's `Setting`. `score_mult`, `score_shift`: to an exponent with 8 fraction bits. `mant`, `mant_shift`: scale of
-    the context, over the sum of the weights.
+    fractions. `headed`: the head may be pruned (without `tau` in the configuration it never is). `absolute`,
+    `peak_columns`, `peak_rows`, `rho`, `limit`: as in the engine's `Setting`. `score_mult`, `score_shift`: to an
+    exponent with 8 fraction bits. `mant`, `mant_shift`: scale of the context, over the sum of the weights.
     """
 
     def __init__(self, config: CoreConfig) -> None:

@@ -1,12 +1,12 @@
 """What gives the PEs their steps: the integer pass, scores, and context."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from celosia.hw.hdp.core.config import BLOCK, ROWS_AHEAD, CoreConfig
-from celosia.hw.hdp.core.heads import Pairs
+from celosia.hw.hdp.core.heads import Pairs, may_be_pruned
 from celosia.hw.hdp.core.layouts import HeadSignature, Kind, Listed, Step, Weighted
 from celosia.hw.hdp.core.queue import Credits
 from celosia.hw.hdp.layouts import Setting
@@ -15,7 +15,7 @@ from celosia.hw.hdp.layouts import Setting
 def kept_apart(config: CoreConfig, job):
     """Whether the integer scores of a head wait for its kept blocks. Those of a head that may be pruned would all have
     to wait for its verdict, and a dense head has none."""
-    return job.approximate & ~job.dense & ~job.headed if config.reuse else 0
+    return job.approximate & ~job.dense & ~may_be_pruned(config, job) if config.reuse else Const(0)
 
 
 class IntegerPass(wiring.Component):
@@ -89,7 +89,7 @@ class IntegerPass(wiring.Component):
                     self.head.available
                     & ~job.dense
                     & (self.room.free >= self.groups)
-                    & (~Value.cast(keep) | (self.kept.free != 0))
+                    & (~keep | (self.kept.free != 0))
                     & ((pairs.pair != 0) | same | (open_heads == 0))
                 )
             ),

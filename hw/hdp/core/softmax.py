@@ -11,14 +11,19 @@ from celosia.hw.config import Config
 from celosia.hw.hdp.core.config import BLOCK, ROWS_IN_FLIGHT, CoreConfig
 from celosia.hw.hdp.core.layouts import Factor, HeadSignature, ScoreRow, Scores, Totals, Weighted
 from celosia.hw.hdp.core.passes import ScorePass
+from celosia.hw.hdp.core.published import Line, SecondOrder
 from celosia.hw.hdp.core.queue import Credits
 from celosia.hw.hdp.layouts import shape_of
 from celosia.hw.hdp.widths import CODE_BITS
 from celosia.hw.numerics import DEN_BITS, MULT_BITS, SHIFT_BITS
 from celosia.hw.post.kernels.exponential import Exp2
+from celosia.hw.post.kernels.interface import Kernel
 from celosia.hw.post.layouts import RAW_BITS
-from celosia.hw.post.serial import Divider, Normaliser
+from celosia.hw.post.serial import Divider, Engine, Normaliser
 from celosia.hw.post.shift import STAGES, RoundShift
+
+SOFTMAX: dict[str, tuple[type[Kernel], type[Engine]]] = {"base2": (Exp2, Divider), "published": (SecondOrder, Line)}
+"""Exponential and division."""
 
 
 class Half(data.StructLayout):
@@ -97,13 +102,14 @@ class Weigh(wiring.Component):
     """Weights of a query: `exp2_weight` of a score's distance to the row's greatest.
 
     Ports: `score`, `greatest`; a cycle later `mult`, and two cycles later `shift`: of the exponent. `valid`: with the
-    weight; without it the weight is 0. `o`: `LATENCY` cycles after the score. Throughput: a score a cycle.
+    weight; without it the weight is 0. `o`: `latency` cycles after the score. Throughput: a score a cycle.
     """
-
-    LATENCY = 2 + STAGES + Exp2.LATENCY + STAGES
 
     def __init__(self, config: CoreConfig) -> None:
         self.score_shape = shape_of(config.score)
+        # The kernels are as in POST; what they take of a configuration is the shape of ports that are not used here.
+        self.kernel = SOFTMAX[config.softmax][0](Config())
+        self.latency = 2 + STAGES + self.kernel.LATENCY + STAGES
         super().__init__(
             {
                 "score": In(self.score_shape),
@@ -120,8 +126,7 @@ class Weigh(wiring.Component):
         difference = Signal(signed(self.score_shape.width + 1), reset_less=True)
         product = Signal(signed(len(difference) + MULT_BITS), reset_less=True)
         m.submodules.exponent = exponent = RoundShift(len(product), RAW_BITS)
-        # The kernel is the one of POST; what it takes of a configuration is the shape of ports that are not used here.
-        m.submodules.kernel = kernel = Exp2(Config())
+        m.submodules.kernel = kernel = self.kernel
         m.submodules.weight = weight = RoundShift(RAW_BITS + 1, CODE_BITS + 1)
         m.d.sync += [difference.eq(self.score - self.greatest), product.eq(difference * self.mult)]
         m.d.comb += [
@@ -143,15 +148,16 @@ class Exponents(wiring.Component):
 
     Ports: `head`; `rows`; `read_*`, `halves`: of `ScoreStore`; `taken`: a pair's scores are read. `o`; `totals`: of a
     pair, always taken. `drained`: a pair of queries has left the core: no more than `ROWS_IN_FLIGHT` are behind here.
-    Latency: `LATENCY` cycles to the first weights. Throughput: a key a cycle.
+    Latency: `latency` cycles to the first weights. Throughput: a key a cycle.
     """
 
-    LATENCY = 1 + Weigh.LATENCY
     DEPTH = 16
     """Weights under way or waiting: as many as it takes for a key a cycle."""
 
     def __init__(self, config: CoreConfig) -> None:
         self.config = config
+        self.weighs = [Weigh(config) for _ in range(BLOCK)]
+        self.latency = 1 + self.weighs[0].latency
         super().__init__(
             {
                 "head": Out(HeadSignature(config)),
@@ -207,12 +213,12 @@ class Exponents(wiring.Component):
         m.d.sync += [new.eq(old) for new, old in zip(scaling[1:], scaling, strict=False)]
         chosen = Signal.like(half)
         m.d.comb += chosen.as_value().eq(Array(self.halves[k].as_value() for k in range(BLOCK))[key])
-        behind = _delayed(m, marks, self.LATENCY, "marks")
-        known = _delayed(m, Cat(chosen.valid, key, chosen.block), self.LATENCY - 1, "known", reset_less=True)
+        behind = _delayed(m, marks, self.latency, "marks")
+        known = _delayed(m, Cat(chosen.valid, key, chosen.block), self.latency - 1, "known", reset_less=True)
         there, last, end_head, first = behind[0], behind[1], behind[2], behind[3]
         out, totals = self.queue.i, self.totals.p
-        for q in range(BLOCK):
-            m.submodules[f"weigh{q}"] = weigh = Weigh(self.config)
+        for q, weigh in enumerate(self.weighs):
+            m.submodules[f"weigh{q}"] = weigh
             m.d.comb += [
                 weigh.score.eq(chosen.scores[q]),
                 weigh.greatest.eq(maxima[q]),
@@ -267,7 +273,7 @@ class Factors(wiring.Component):
         job = self.head.job
         m.submodules.queue = queue = Queue(Totals(self.config), ROWS_IN_FLIGHT)
         m.submodules.normaliser = normaliser = Normaliser(1, DEN_BITS)
-        m.submodules.divider = divider = Divider(1)
+        m.submodules.divider = divider = SOFTMAX[self.config.softmax][1](1)
         m.d.comb += [queue.i.valid.eq(self.totals.valid), queue.i.p.eq(self.totals.p)]
         given, length = Signal(range(BLOCK + 1)), Signal(range(DEN_BITS + 1))
         normal, found = normaliser.o, divider.o

@@ -1,22 +1,16 @@
 """Softmax and P.V over kept blocks (docs/hdp.md, "Pruned scores" and "The published softmax")."""
 
 import enum
-import functools
-import math
 
 import numpy as np
 import numpy.typing as npt
 
+from celosia.hw.hdp.published import EXP_SCALE, RECIPROCAL_SLOPE, RECIPROCAL_START, second_order
 from celosia.hw.numerics import DEN_BITS, EXP_BITS, EXP_FRACTION, MULT_BITS
 from celosia.sw.golden.factor import row_factor_by
 from celosia.sw.golden.matmul import matmul
 from celosia.sw.golden.rounding import IntArray, integers, rshift
 from celosia.sw.golden.softmax import WeightFunction, exp2_weight, row_max, softmax_weights
-
-_EXP_SCALE = 7
-"""Fraction bits of the second-order exponential, before its weight is rounded."""
-_RECIPROCAL_SLOPE, _RECIPROCAL_START = (math.floor(8 * k / 17 * (1 << MULT_BITS) + 0.5) for k in (1, 3))
-"""1/m ~ 24/17 - 8/17 m on [1, 2), with 16 fraction bits: the line of least greatest relative error, 1/17."""
 
 
 class Pruned(enum.StrEnum):
@@ -61,15 +55,6 @@ def pruned_softmax(
     return zero * everything + matmul(np.where(there, weights - zero, 0), operand), total + absent * zero[..., 0]
 
 
-@functools.cache
-def second_order() -> tuple[int, int, int]:
-    """`(c0, c1, c2)`: 255 * 2^7 * 2^-x ~ c0 - c1 x + c2 x^2 on [0, 1]; it meets 2^-x at 0, 1/2 and 1."""
-    whole = 255 << _EXP_SCALE
-    # Through 1, 2^-0.5 and 1/2: the curvature is 4 (1/2 + 1/4 - 2^-0.5) = 3 - 2 sqrt 2.
-    curvature = math.floor(whole * (3 - 2 * math.sqrt(2)) + 0.5)
-    return whole, whole // 2 + curvature, curvature
-
-
 def exp2_weight_second_order(u: npt.ArrayLike) -> IntArray:
     """u8 weight `255 * 2^-(u / 256)` by one polynomial of second order. `u` is Q5.8.
 
@@ -81,7 +66,7 @@ def exp2_weight_second_order(u: npt.ArrayLike) -> IntArray:
     c0, c1, c2 = second_order()
     x = exponent & ((1 << EXP_FRACTION) - 1)
     power = c0 - rshift(((c1 << EXP_FRACTION) - c2 * x) * x, 2 * EXP_FRACTION)
-    return rshift(power, (exponent >> EXP_FRACTION) + _EXP_SCALE)
+    return rshift(power, (exponent >> EXP_FRACTION) + EXP_SCALE)
 
 
 def linear_row_factor(mant: npt.ArrayLike, shift: npt.ArrayLike, den: npt.ArrayLike) -> tuple[IntArray, IntArray]:
@@ -93,6 +78,6 @@ def linear_row_factor(mant: npt.ArrayLike, shift: npt.ArrayLike, den: npt.ArrayL
 
     def quotient(mantissa: IntArray, normal: IntArray) -> IntArray:
         m = normal >> (DEN_BITS - MULT_BITS)
-        return rshift(mantissa * (_RECIPROCAL_START - rshift(_RECIPROCAL_SLOPE * m, MULT_BITS - 1)), MULT_BITS - 1)
+        return rshift(mantissa * (RECIPROCAL_START - rshift(RECIPROCAL_SLOPE * m, MULT_BITS - 1)), MULT_BITS - 1)
 
     return row_factor_by(quotient, mant, shift, den)
