@@ -9,9 +9,14 @@ from celosia.hw.hdp.core.config import CoreConfig
 from celosia.hw.hdp.core.layouts import ALIGNED, Context, HeadJob, Work, Write
 from celosia.hw.hdp.layouts import Head
 from celosia.hw.hdp.widths import RHO_ONE, Importance
+from celosia.hw.presets import PRESETS
 from celosia.sim.bench import harness
 from celosia.sim.bench.hdp_core_model import CoreHead, fitted, random_codes, random_head
 from celosia.sim.bench.streams import Codec, StreamSink, StreamSource, hub_of, reader
+from celosia.sw.attention import AttentionWorkload
+from celosia.sw.compiler.corejobs import core_job
+from celosia.sw.model.hdp.attention import HdpRun
+from celosia.sw.model.hdp.policy import HdpPolicy, Softmax
 
 _TIMEOUT = 20_000
 
@@ -194,6 +199,31 @@ async def heads_at_the_limit(dut) -> None:
         heads = [replace(head, limit=head.importance + more) for more in (0, 1, -1, 1, 1, 0)]
         await bench.both(*heads)
         assert [head.codes.any() for head in heads] == [True, False, True, False, False, True]
+
+
+@cocotb.test()
+async def policies(dut) -> None:
+    """Layers under policies, by the jobs that the compiler makes of them: as the model computes them."""
+    bench = Bench(dut)
+    await bench.start()
+    config = bench.config
+    work = AttentionWorkload(config.length, config.width, 0, heads=2)
+    encoder, mask = work.encoder(PRESETS["tiny"]), np.ones((config.length, config.length), dtype=bool)
+    layer = encoder.layers[0]
+    softmax = Softmax.PUBLISHED if config.softmax == "published" else Softmax.MODEL
+    for rho, tau, approximate in ((-RHO_ONE, None, False), (30, None, True), (0, 100 if config.tau else None, False)):
+        fields = {"rho": (rho,), "tau": (tau,), "approximate": approximate, "softmax": softmax}
+        policy = HdpPolicy(**fields, importance=config.rules[-1])
+        want = HdpRun(policy, encoder).attend(0, layer, *work.codes, mask)
+        job = core_job(config, policy, encoder, 0, config.length)
+        for codes, context in zip(zip(*work.codes, strict=True), want, strict=True):
+            bench.forget()
+            bench.write.send(CoreHead(*codes).writes(config, 0))
+            await bench.write.drained()
+            bench.jobs.send([job])
+            words = await bench.context.received(context.size // config.lanes, timeout=_TIMEOUT)
+            found = [code for word in words for code in bench.context.codec.decode(word).codes]
+            np.testing.assert_array_equal(np.reshape(found, context.shape), context)
 
 
 @cocotb.test()
