@@ -22,3 +22,19 @@ CONFIGS = {
 def test_core(name: str) -> None:
     config = CONFIGS[name]
     run_bench(Core(config), "celosia.sim.bench.hdp_core", name=name, parameters={"config": asdict(config)})
+
+
+@pytest.mark.parametrize(("rate", "speedup"), [(4, 2.4), (2, 1.8), (1, 1.2)])
+def test_speed(rate: int, speedup: float) -> None:
+    """Within 1.10 of the ideal cycles, and at three quarters pruned so many times as fast as dense."""
+    config = CoreConfig(width=16, rate=rate, length=128, rows=256, bus=16, lanes=8, reuse=rate > 1)
+    kinds = [False] if rate == 1 else [False, True]
+    wanted = {"heads": 2, "approximate": kinds, "percents": [0, 75, 90], "speedups": {"75": speedup}}
+    parameters = {"config": asdict(config), "speed": wanted}
+    run_bench(Core(config), "celosia.sim.bench.hdp_core_speed", name=f"speed{rate}", parameters=parameters)
+
+
+def test_heads_are_not_pruned_without_room_for_their_masks() -> None:
+    """A core without tau takes a head's limit for nothing, and does not wait for a verdict."""
+    config = CONFIGS["plain"]
+    run_bench(Core(config), "celosia.sim.bench.hdp_core_plain", name="headed", parameters={"config": asdict(config)})
