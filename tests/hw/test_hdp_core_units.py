@@ -12,7 +12,7 @@ from celosia.hw.config import ConfigError
 from celosia.hw.hdp.core.config import CoreConfig
 from celosia.hw.hdp.core.decide import Beats, Walker
 from celosia.hw.hdp.core.heads import Heads, Pairs
-from celosia.hw.hdp.core.memories import Divide
+from celosia.hw.hdp.core.memories import ToPlanes
 from celosia.hw.hdp.core.pe import TERM_BITS, Element
 from celosia.hw.hdp.core.queue import SramQueue, Turns
 from celosia.hw.hdp.layouts import shape_of
@@ -65,7 +65,7 @@ def _sink(stream, got: list, count: int, stall: float, rng: random.Random):
 
 def test_codes_become_planes() -> None:
     """All codes: saturated integer part, lower nibble, and whether the integer part was saturated."""
-    dut, codes = Divide(4), np.arange(256, dtype=np.uint8).reshape(-1, 4)
+    dut, codes = ToPlanes(4), np.arange(256, dtype=np.uint8).reshape(-1, 4)
 
     async def process(ctx) -> None:
         for word in codes:

@@ -21,7 +21,7 @@ class Planes(data.StructLayout):
         super().__init__({"whole": width * NIBBLE, "low": width * NIBBLE, "clipped": width})
 
 
-class Divide(wiring.Component):
+class ToPlanes(wiring.Component):
     """Codes to planes. Ports: `i`: codes, `o`: `Planes`. Combinational."""
 
     def __init__(self, codes: int) -> None:
@@ -71,8 +71,8 @@ class Memories(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        m.submodules.divide = self.divide = divide = Divide(self.config.bus)
-        m.d.comb += divide.i.eq(self.write.p.codes)
+        m.submodules.planes = self.planes = planes = ToPlanes(self.config.bus)
+        m.d.comb += planes.i.eq(self.write.p.codes)
         self._queries(m)
         self._keys(m)
         self._values(m)
@@ -87,7 +87,7 @@ class Memories(wiring.Component):
         for name, bits, wanted in (("whole", NIBBLE, 1), ("low", NIBBLE, scored), ("clipped", 1, scored)):
             memory = Sram(words, BLOCK * config.width * bits, BLOCK * config.parts)
             m.submodules[f"query_{name}"] = planes[name] = memory
-            self._fill(m, memory, Operand.QUERY, 1, write.row[1:], Cat(write.part, write.row[0]), self.divide.o[name])
+            self._fill(m, memory, Operand.QUERY, 1, write.row[1:], Cat(write.part, write.row[0]), self.planes.o[name])
             m.d.comb += [
                 memory.read_en.eq(self.step.valid & step.turn & (step.kind != Kind.VALUE) & wanted),
                 memory.read_address.eq(step.query),
@@ -131,7 +131,7 @@ class Memories(wiring.Component):
             memory = Sram(config.rows // banks, config.width * bits, config.parts)
             m.submodules[f"key_{name}{bank}"] = memory
             mine = write.row[:low] == bank
-            self._fill(m, memory, Operand.KEY, mine, write.row[low:], write.part, self.divide.o[name])
+            self._fill(m, memory, Operand.KEY, mine, write.row[low:], write.part, self.planes.o[name])
             m.d.comb += [
                 memory.read_en.eq(self.step.valid & wanted(bank, low)),
                 memory.read_address.eq(step.row[low:]),
