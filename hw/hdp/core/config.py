@@ -55,10 +55,10 @@ class CoreConfig:
         for name in ("bus", "lanes"):
             if getattr(self, name) > self.width:
                 raise ConfigError(f"{name} must be at most the width of {self.width}, not {getattr(self, name)}")
-        if type(self.length) is not int or self.length < BLOCK or self.length % BLOCK:
-            raise ConfigError(f"length must be a positive multiple of {BLOCK}, not {self.length!r}")
-        if type(self.rows) is not int or self.rows < max(self.length, 2 * BLOCK) or self.rows % self.group:
-            nearest = -(-max(self.length, 2 * BLOCK) // self.group) * self.group
+        if type(self.length) is not int or self.length < 2 * BLOCK or self.length % BLOCK:
+            raise ConfigError(f"length must be a multiple of {BLOCK}, at least {2 * BLOCK}, not {self.length!r}")
+        if type(self.rows) is not int or self.rows < self.length or self.rows % self.group:
+            nearest = -(-self.length // self.group) * self.group
             raise ConfigError(
                 f"rows must be a multiple of {self.group} and hold the longest head, at least {nearest}, "
                 f"not {self.rows!r}"

@@ -14,6 +14,7 @@ CONFIGS = {
     "rate2": CoreConfig(width=16, rate=2, length=24, rows=48, bus=16, lanes=2, rules=(Importance.MAX,)),
     "rate1": CoreConfig(width=4, rate=1, length=18, rows=40, bus=2, lanes=1, reuse=False),
     "plain": CoreConfig(width=8, rate=4, length=30, rows=32, bus=8, lanes=8, reuse=False, tau=False),
+    "smallest": CoreConfig(width=4, rate=4, length=4, rows=8, bus=4, lanes=1),
     "published": CoreConfig(width=8, rate=2, length=20, rows=20, bus=4, lanes=8, softmax="published"),
 }
 
