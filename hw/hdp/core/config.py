@@ -16,6 +16,8 @@ HEADS = 2
 """Heads that may be under way: the integer pass of one beside the context of the one before."""
 ROWS_IN_FLIGHT = 4
 """Pairs of queries between the first exponential and the last context code."""
+RING = 64
+"""Groups from which on the engine's ring, twice as long, is a memory."""
 ROWS_AHEAD = 4
 """Pairs of queries whose integer scores are kept."""
 
@@ -86,7 +88,8 @@ class CoreConfig:
 
     @property
     def engine(self) -> EngineConfig:
-        """The sparsity engine; its masks are always taken, so that it needs no slack."""
+        """The sparsity engine. Its masks are always taken, so that it needs no slack; but below 128 groups its ring
+        would be of flip-flops, and larger than a memory."""
         return EngineConfig(
             columns=self.group,
             narrowest=BLOCK,
@@ -96,7 +99,7 @@ class CoreConfig:
             head_width=self.width,
             length=self.length,
             fraction=FRACTION,
-            slack=0,
+            slack=max(0, RING - self.groups),
         )
 
     @property
