@@ -11,6 +11,8 @@ from celosia.hw.numerics import RECORD_BYTES
 
 SOFTMAX_KERNELS = ("base2", "ibert")
 GELU_KERNELS = ("table", "ibert")
+COPROCESSOR = -1
+"""In the place of a nibble rate (`Config.rate`): a co-processor."""
 
 
 class ConfigError(ValueError):
@@ -157,7 +159,8 @@ class HdpConfig:
 
     `lists`: lists of kept keys that are held at once. `keys`: the longest. `widest`: block width in keys at most; the
     narrowest is 1. `head_width`: channels of a head at most. `fill`: a row of blocks can keep the keys that its last
-    tile has room for.
+    tile has room for. `rate`: products of nibbles of a PE in a cycle of DECIDE, 1, 2 or 4; above 1 keys stream out of a
+    key store.
     """
 
     lists: int = 64
@@ -165,6 +168,7 @@ class HdpConfig:
     widest: int = 2
     head_width: int = 64
     fill: bool = True
+    rate: int = 1
 
     def __post_init__(self) -> None:
         _power_of_two("hdp.lists", self.lists, 4, 1024)
@@ -172,6 +176,7 @@ class HdpConfig:
         _power_of_two("hdp.widest", self.widest, 1, 8)
         if type(self.fill) is not bool:
             raise ConfigError(f"hdp.fill must be true or false, not {self.fill!r}")
+        _power_of_two("hdp.rate", self.rate, 1, 4)
 
     @property
     def list_bits(self) -> int:
@@ -245,6 +250,21 @@ class Config:
             )
 
     @property
+    def rate(self) -> int:
+        """Nibble rate of HDP; 0 without it."""
+        return self.hdp.rate if self.hdp is not None else 0
+
+    @property
+    def block_height(self) -> int:
+        """Queries of a row of blocks, with HDP: those that stream together, or those that the columns hold."""
+        return min(self.array.rows, self.array.columns) if self.rate > 1 else self.array.rows
+
+    @property
+    def pes(self) -> int:
+        """Processing elements."""
+        return self.array.rows * self.array.columns
+
+    @property
     def word_bytes(self) -> int:
         """Bytes of a scratchpad word: one row of activations for the array."""
         return self.array.rows
@@ -281,8 +301,13 @@ class Config:
     @property
     def hash(self) -> int:
         """32 bits that identify the configuration: in a register, in every program's header, and in the manifest."""
-        text = json.dumps(self.to_dict(), sort_keys=True)
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
+        return hash_of(self.to_dict())
+
+
+def hash_of(values: dict[str, Any]) -> int:
+    """32 bits that identify the values of a configuration."""
+    text = json.dumps(values, sort_keys=True)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
 
 
 _SECTIONS: dict[str, Any] = {
@@ -304,18 +329,23 @@ def from_dict(values: dict[str, Any], base: Config | None = None) -> Config:
     """
     merged = (base or Config()).to_dict()
     for section, fields in values.items():
-        _known("section", section, list(_SECTIONS))
+        known("section", section, list(_SECTIONS))
         if not isinstance(fields, dict):
             raise ConfigError(f"{section} must be a table of fields, not {fields!r}")
-        known = merged.setdefault(section, dataclasses.asdict(_SECTIONS[section]()))
+        own = merged.setdefault(section, dataclasses.asdict(_SECTIONS[section]()))
         for name, value in fields.items():
-            _known("field", f"{section}.{name}", [f"{section}.{f}" for f in known])
-            known[name] = value
+            known("field", f"{section}.{name}", [f"{section}.{f}" for f in own])
+            own[name] = value
     return Config(**{name: _SECTIONS[name](**fields) for name, fields in merged.items()})
 
 
 def override(config: Config, settings: list[str]) -> Config:
     """Apply `section.field=value` settings. Errors: ConfigError that names the setting and what would work."""
+    return from_dict(parse_settings(settings), config)
+
+
+def parse_settings(settings: list[str]) -> dict[str, Any]:
+    """Nested values of `section.field=value` settings. Errors: ConfigError for one that does not read so."""
     values: dict[str, Any] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
@@ -326,10 +356,11 @@ def override(config: Config, settings: list[str]) -> Config:
         value: Any = int(text, 0) if text.lstrip("+-").isdigit() or text.startswith("0x") else text
         value = {"true": True, "false": False}.get(text, value)
         values.setdefault(section, {})[name] = value
-    return from_dict(values, config)
+    return values
 
 
-def _known(kind: str, name: str, legal: list[str]) -> None:
+def known(kind: str, name: str, legal: list[str]) -> None:
+    """Errors: ConfigError when `name` is none of `legal`, with the one that was meant or all there are."""
     if name in legal:
         return
     import difflib

@@ -152,12 +152,15 @@ class PartialRow(data.StructLayout):
     `accumulate`: add to what is there. `maxima`: update the row's maximum (`init`: start afresh) over the columns c <
     `limit`. `done`: the last row of an instruction, with `mask` the units to signal once it is written.
     With HDP, `decide`: its sum goes to the sparsity engine too, its columns c < `limit` valid; `last`, `end_row`,
-    `end_head`: as in its `Beat`.
+    `end_head`: as in its `Beat`. At nibble rates above 1 it is a key, and instead of `last` there are `pair`: of two
+    keys, whose sums are side by side; `through`: it is not written.
     """
 
     def __init__(self, config: Config, width: int) -> None:
         columns = config.array.columns
-        beat = ("decide", "last", "end_row", "end_head") if config.hdp is not None else ()
+        beat = ("decide", "last", "end_row", "end_head") if config.rate == 1 else ()
+        if config.rate > 1:
+            beat = ("decide", "pair", "through", "end_row", "end_head")
         super().__init__(
             {
                 "address": ceil_log2(config.acc_rows),

@@ -7,6 +7,7 @@ There is one counting semaphore for each ordered pair of units; an instruction t
 All on-chip tensors are *blocked*: channels in blocks of `array.rows`, `[block][row][channel of the block]`, so that one
 scratchpad word is one row of one block; a stride is the distance in words between blocks. int16 tensors take two words
 per row and block (channels low, channels high), so that their row r is at `2 * r`. A memory image has the same layout.
+In co-processors a block has as many channels as the bus has bytes.
 """
 
 import enum as pyenum
@@ -14,6 +15,7 @@ import enum as pyenum
 from amaranth.hdl import signed
 from amaranth.lib import data, enum
 
+from celosia.hw.coprocessor.instruction import Attention
 from celosia.hw.hdp.widths import HEAD_BITS, RHO_BITS
 
 VERSION = 1
@@ -47,6 +49,8 @@ class Opcode(enum.Enum, shape=8):
     LOAD = 0x10
     MATMUL = 0x20
     DECIDE = 0x21
+    KEYS = 0x22
+    ATTEND = 0x23
     REQUANT = 0x30
     EXP = 0x31
     RESIDUAL = 0x32
@@ -162,6 +166,11 @@ class Decide(data.Struct):
     With `end_head` the head ends: its importance since the last such end decides against `limit` whether it is kept,
     and head slot `slot` holds that. All rows of blocks of a head have the same setting.
     `n_tiles` is `length` / columns, rounded up. Done when list and slot are written.
+    At a nibble rate above 1, B is half `half` of the key store, which the last KEYS of that half filled with as many
+    keys and k tiles (`b_address` and `b_stride` mean nothing), and `m` is at most the smaller of rows and columns. The
+    keys stream, the queries are the weights, and a *pass* multiplies as many k tiles as the rate. If there are several,
+    accumulator row `acc_address` + n holds A of key n and query c in column c in the end (0 beyond `m`); else the
+    accumulator is not touched, and `acc_address` means nothing.
     """
 
     # What it shares with MATMUL is where it is there.
@@ -177,8 +186,9 @@ class Decide(data.Struct):
     acc_address: 16
     rho: signed(RHO_BITS)
     end_head: 1
+    half: 1
     fill: 1
-    reserved0: 4
+    reserved0: 3
     m: 8
     reserved1: 8
     n_tiles: 12
@@ -188,6 +198,39 @@ class Decide(data.Struct):
     list: LIST_BITS
     slot: HEAD_SLOT_BITS
     reserved2: 18
+
+
+class Keys(data.Struct):
+    """KEYS (with HDP, at a nibble rate above 1): the integer parts of `length` keys of `k_tiles` k tiles go to half
+    `half` of the key store, for the DECIDEs that follow; k tile t of key n is the word at `b_address` + t * `b_stride`
+    + n.
+
+    A half holds half of the words of the store (`hw.hdp.store`). Keys that need more take both halves, and `half` is 0.
+    It takes the place of what was in the half, or in both. It waits for the DECIDEs before it that use the half, and
+    for a KEYS before it.
+    The keys are fetched behind what follows, in cycles in which ARRAY fetches no left operand; a DECIDE of the half
+    waits for the last of them. KEYS itself is done as soon as it has begun: the keys in the scratchpad may be
+    overwritten when the first DECIDE of the half behind it is done, or when a KEYS behind it is.
+    """
+
+    # What it shares with DECIDE is where it is there.
+    head: Head
+    reserved0: 46
+    b_address: 24
+    b_stride: 16
+    reserved1: 27
+    half: 1
+    reserved2: 32
+    k_tiles: 12
+    length: 16
+    reserved3: 66
+
+
+class Attend(data.Struct):
+    """ATTEND (co-processors): attention of one head."""
+
+    head: Head
+    body: Attention
 
 
 class PostHead(data.Struct):
@@ -323,6 +366,8 @@ LAYOUTS: dict[Opcode, type[data.Struct]] = {
     Opcode.LOAD: Transfer,
     Opcode.MATMUL: Matmul,
     Opcode.DECIDE: Decide,
+    Opcode.KEYS: Keys,
+    Opcode.ATTEND: Attend,
     Opcode.REQUANT: Requant,
     Opcode.EXP: Exp,
     Opcode.RESIDUAL: Residual,
@@ -332,8 +377,6 @@ LAYOUTS: dict[Opcode, type[data.Struct]] = {
 }
 
 
-HDP_OPCODES = (Opcode.DECIDE,)
-"""Opcodes of accelerators with HDP: illegal in others."""
 HDP_FIELDS = ("gather", "list", "headed", "slot")
 """Fields that MATMUL and EXP have with HDP: reserved in others."""
 

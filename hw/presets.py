@@ -29,11 +29,11 @@ PRESETS: dict[str, Config] = {
         scratchpad=ScratchpadConfig(kib=64, banks=4),
         accumulator=AccumulatorConfig(kib=256, banks=4),
     ),
-    # The same with hybrid dynamic pruning.
+    # The same with hybrid dynamic pruning, four products of nibbles a PE.
     "transformer-hdp": Config(
         scratchpad=ScratchpadConfig(kib=64, banks=4),
         accumulator=AccumulatorConfig(kib=256, banks=4),
-        hdp=HdpConfig(),
+        hdp=HdpConfig(rate=4),
     ),
     "server": Config(
         array=ArrayConfig(rows=32, columns=32),

@@ -13,6 +13,8 @@ from amaranth.utils import exact_log2
 
 from celosia.hw import isa
 from celosia.hw.config import GELU_KERNELS, SOFTMAX_KERNELS, Config
+from celosia.hw.coprocessor.config import CoprocessorConfig
+from celosia.hw.hdp.core.config import BLOCK
 
 ADDRESS_BITS = 12
 """Width of a register's byte address."""
@@ -316,8 +318,10 @@ read high, low, high until both high halves agree."""
 BY_NAME: dict[str, Register] = {register.name: register for register in REGISTERS}
 
 
-def identity(config: Config) -> dict[str, int]:
+def identity(config: Config | CoprocessorConfig) -> dict[str, int]:
     """Values of the registers that tell what an accelerator of that configuration is."""
+    if isinstance(config, CoprocessorConfig):
+        return _identity(config, *_of_coprocessor(config))
     array, post = config.array, config.post
     geometry = {
         "ROWS": exact_log2(array.rows),
@@ -335,6 +339,25 @@ def identity(config: Config) -> dict[str, int]:
         "MAX_CHANNELS": exact_log2(post.max_channels),
         "STAT_ROWS": exact_log2(config.accumulator.stat_rows),
     }
+    return _identity(config, geometry, capabilities)
+
+
+def _of_coprocessor(config: CoprocessorConfig) -> tuple[dict[str, int], dict[str, int]]:
+    """Of a core, in the fields of the unit in whose place it is: queries and channels at once, codes of context."""
+    core = config.core
+    geometry = {
+        "ROWS": exact_log2(BLOCK),
+        "COLUMNS": exact_log2(core.width),
+        "LANES": exact_log2(core.lanes),
+        "BUS": exact_log2(config.bus.bytes),
+        "ADDRESS_BITS": config.bus.address_bits,
+    }
+    return geometry, {"SOFTMAX_BASE2": int(core.softmax == "base2"), "MAX_CHANNELS": exact_log2(core.width)}
+
+
+def _identity(
+    config: Config | CoprocessorConfig, geometry: dict[str, int], capabilities: dict[str, int]
+) -> dict[str, int]:
     return {
         "MAGIC": BY_NAME["MAGIC"].reset,
         "VERSION": BY_NAME["VERSION"].reset,

@@ -4,9 +4,9 @@ from amaranth.hdl import ClockDomain, ClockSignal, Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from celosia.hw.array.systolic import sum_bits
+from celosia.hw.array.payloads import partial_bits
 from celosia.hw.array.unit import Array
-from celosia.hw.config import Config
+from celosia.hw.config import COPROCESSOR, Config
 from celosia.hw.control.axilite import AxiLiteSignature
 from celosia.hw.control.layouts import PC_BITS
 from celosia.hw.control.run import RESET_CYCLES
@@ -55,23 +55,29 @@ class Core(wiring.Component):
         control, arbiter = Control(config), ReadArbiter(config)
         m.submodules.control = ResetInserter(self.reset)(control)
         m.submodules.arbiter = ResetInserter(self.reset)(arbiter)
-        units = {
-            "load": Load(config),
-            "array": Array(config),
-            "post": Post(config),
-            "store": Store(config),
-            "scratchpad": Scratchpad(config),
-            "accumulator": Accumulator(config, sum_bits(config.array.rows)),
-        }
+        units = self.make_units()
         self._units(m, control, units)
         for name in UNIT_NAMES:
-            connect(m, getattr(control, name), units[name].control)
-        self._memories(m, **units)
+            if name in units:
+                connect(m, getattr(control, name), units[name].control)
+        self.connect_units(m, **units)
         self._memory_port(m, control, arbiter, units["load"], units["store"])
         connect(m, flipped(self.s_axi), control.s_axi)
         m.d.comb += self.interrupt.eq(control.interrupt)
         m.d.comb += [getattr(self, name).eq(getattr(control, name)) for name in _OBSERVED]
         return m
+
+    def make_units(self) -> dict[str, wiring.Component]:
+        """Units that control knows, by their names, and memories."""
+        config = self.config
+        return {
+            "load": Load(config),
+            "array": Array(config),
+            "post": Post(config),
+            "store": Store(config),
+            "scratchpad": Scratchpad(config),
+            "accumulator": Accumulator(config, partial_bits(config)),
+        }
 
     def _units(self, m: Module, control: Control, units: dict[str, wiring.Component]) -> None:
         """Reset the units one after another, a cycle apart, each by a register of its own: the net of a reset then
@@ -91,7 +97,7 @@ class Core(wiring.Component):
             m.submodules[name] = ResetInserter(reset | now)(unit)
             before = reset
 
-    def _memories(
+    def connect_units(
         self,
         m: Module,
         load: Load,
@@ -141,6 +147,15 @@ def _flat(prefix: str, signature: wiring.Signature, flow) -> dict[str, wiring.Me
     return {f"{prefix}_{name}": member for name, member in members.items()}
 
 
+def core_of(config: Config) -> Core:
+    """What is inside the accelerator of a configuration."""
+    if config.rate == COPROCESSOR:
+        from celosia.hw.coprocessor.top import Coprocessor
+
+        return Coprocessor(config)
+    return Core(config)
+
+
 class Accelerator(wiring.Component):
     """The accelerator as other tools see it: `aclk`, `aresetn`, `s_axi_*`, `m_axi_*`, `interrupt`.
 
@@ -163,7 +178,7 @@ class Accelerator(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         m.domains.sync = ClockDomain(reset_less=True)
-        m.submodules.core = core = Core(self.config)
+        m.submodules.core = core = core_of(self.config)
         m.d.comb += [ClockSignal().eq(self.aclk), core.reset.eq(~self.aresetn)]
         for port, (prefix, signature, flow) in self._ports.items():
             for name, member in signature.members.items():

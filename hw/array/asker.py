@@ -20,7 +20,7 @@ class Asker(wiring.Component):
     """Sends each address to the scratchpad and its order to its queue in one cycle.
 
     Whether there is room is told ahead, from a register: so that a sequencer decides by nothing else.
-    An order with `zero` has no word, and its address is not sent.
+    An order with `zero` or `stored` has no word of the scratchpad, and its address is not sent.
     Ports: `i`: what to send; always taken. `begun`: one has been begun that will come at `i`, `ahead` + 1 cycles later
     at most; never without `room`. `address`, `order`. Latency: two cycles. Throughput: one a cycle.
     """
@@ -46,8 +46,9 @@ class Asker(wiring.Component):
         m.submodules.queue = queue = Queue(self.asked, self.places - PAIR, registered=True)
         o, free, sent = queue.o, Signal(range(self.places + 1), init=self.places), Signal()
         asks, sends = o.valid & self.order.ready, self.address.ready
-        if "zero" in o.payload.order.shape().members:
-            asks, sends = asks & ~o.payload.order.zero, sends | o.payload.order.zero
+        for name in ("zero", "stored"):
+            if name in o.payload.order.shape().members:
+                asks, sends = asks & ~o.payload.order[name], sends | o.payload.order[name]
         m.d.comb += [
             queue.i.payload.eq(self.i.payload),
             queue.i.valid.eq(self.i.valid),

@@ -10,6 +10,7 @@ from celosia.hw.array.asker import Asked
 from celosia.hw.array.payloads import WeightOrder, groups_of, parts_of
 from celosia.hw.common.loop import Loop
 from celosia.hw.config import Config
+from celosia.hw.hdp.store import StoreShape
 from celosia.hw.interfaces import Fault
 
 _FIELDS = ("transposed", "b_address", "b_stride", "n_tiles", "k_tiles")
@@ -18,10 +19,12 @@ _MATMUL = data.Layout.cast(isa.Matmul)
 
 class WeightJob(data.StructLayout):
     """The fields of `isa.Matmul` that weights need. With HDP, `split`: integer parts of the codes; `gather`: words of
-    the `count` keys of `list`."""
+    the `count` keys of `list`. At nibble rates above 1, with `split`: `count` queries of `tiles` k tiles, as many in
+    each k tile as the rate; `paired`: each in two slots."""
 
     def __init__(self, config: Config) -> None:
         fields = {name: _MATMUL[name].shape for name in _FIELDS}
+        fields |= {"tiles": bits_for(StoreShape(config).tiles), "paired": 1} if config.rate > 1 else {}
         if config.hdp is not None:
             fields |= {"split": 1, "gather": 1, "list": config.hdp.list_bits, "count": config.hdp.count_bits}
         super().__init__(fields)
@@ -70,7 +73,7 @@ class WeightSequencer(wiring.Component):
         move, last = self.begun, Signal()
         m.d.comb += [
             self.last_index.eq(self.words.last),
-            self.last_group.eq(self.job.transposed | (self.group == groups_of(self.config) - 1)),
+            self.last_group.eq(self._group_ends()),
             self.last_part.eq(self.part == parts_of(self.config) - 1),
             last.eq(self.last_index & self.last_group & self.k.last & self.n.last),
             self.jobs.ready.eq(~self.running | (move & last)),
@@ -148,7 +151,9 @@ class WeightSequencer(wiring.Component):
             with m.Else():
                 m.d.sync += self.k_base.eq(base)
                 with m.If(~self.k.last):
-                    m.d.comb += base.eq(self.k_base + Mux(self.job.transposed, stride, self._on(config.array.rows)))
+                    m.d.comb += base.eq(
+                        self._tile_base() + Mux(self.job.transposed, stride, self._on(config.array.rows))
+                    )
                 with m.Else():
                     m.d.sync += [
                         self.n_base.eq(base),
@@ -160,3 +165,11 @@ class WeightSequencer(wiring.Component):
     def _on(self, words: int):
         """How far the address goes on over so many rows of B."""
         return words
+
+    def _group_ends(self):
+        """Whether this group is the last one of its tile."""
+        return self.job.transposed | (self.group == groups_of(self.config) - 1)
+
+    def _tile_base(self):
+        """Where the next k tile is counted from."""
+        return self.k_base

@@ -54,6 +54,7 @@ class Decoder(wiring.Component):
             self.busy.eq(self.count.any()),
         ]
         self._jobs(m, matmul)
+        self._started(m, started, matmul)
         with m.If(started & ~self.done):
             m.d.sync += self.count.eq(self.count + 1)
         with m.Elif(self.done & ~started):
@@ -80,10 +81,18 @@ class Decoder(wiring.Component):
         m.d.comb += rows.mask.eq(matmul.head.signal)
         m.d.comb += [weights[name].eq(matmul[name]) for name in weights.shape().members]
 
+    def _started(self, m: Module, started: Signal, matmul) -> None:
+        """What a subclass remembers of an instruction that starts."""
+
+    def _sources(self) -> list:
+        """Who may fault."""
+        return [self.row_fault, self.weight_fault]
+
     def _faults(self, m: Module, illegal) -> None:
         with m.If(~self.fault.valid):
-            for source in (self.row_fault, self.weight_fault):
+            for source in self._sources():
                 with m.If(source.valid):
                     m.d.sync += [self.fault.valid.eq(1), self.fault.payload.eq(source.payload)]
-            with m.If(illegal & ~self.row_fault.valid & ~self.weight_fault.valid):
+                illegal = illegal & ~source.valid
+            with m.If(illegal):
                 m.d.sync += [self.fault.valid.eq(1), self.fault.payload.code.eq(isa.Trap.ILLEGAL_INSTRUCTION)]

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from celosia.hw.array.payloads import Row, RowOrder, WeightOrder, Weights
 from celosia.hw.config import Config
 from celosia.hw.hdp.split import Split
+from celosia.hw.hdp.store import StoreShape
 from celosia.hw.interfaces import Status
 from celosia.hw.memory.accumulator import ROW_DISTANCE
 
@@ -19,7 +20,8 @@ class Launcher(wiring.Component):
     A tile's rows wait for all of its weights; a tile's weights, for the first row of the tile before. A row also waits
     while a row that it adds to, or whose maximum it continues, is less than `ROW_DISTANCE` cycles ahead of it: that
     happens only between instructions, or in the smallest arrays. With HDP, an order of zero weights has no word, and
-    the codes of DECIDE become their integer parts.
+    the codes of DECIDE become their integer parts. At nibble rates above 1 the word of a `stored` row is not among
+    `row_words`, but in `key` with its order.
     Latency: none. Throughput: a row and a word of weights a cycle.
     """
 
@@ -36,6 +38,7 @@ class Launcher(wiring.Component):
                 "weights": Out(stream.Signature(Weights(config), always_ready=True)),
                 "pending": In(1),
                 "status": Out(Status),
+                **({"key": In(StoreShape(config).width)} if config.rate > 1 else {}),
             }
         )
 
@@ -46,16 +49,23 @@ class Launcher(wiring.Component):
         self._conflict(m, conflict, row)
         row_word, weight_word = self.row_words.payload, self.weight_words.payload
         there, takes = self.weight_words.valid, load
+        comes, taken = self.row_words.valid, (self.row_orders, self.row_words)
+        if self.config.rate == 1:
+            row_word = self._split(m, "row", row_word, self.row_orders.payload.split)
+        if self.config.rate > 1:
+            stored = self.row_orders.payload.stored
+            comes, taken = comes | stored, (self.row_orders,)
+            row_word = Mux(stored, self.key, row_word)
+            m.d.comb += [self.row_words.ready.eq(row & ~stored), self.activations.payload.nibbles.eq(stored)]
         if self.config.hdp is not None:
             zero = self.weight_orders.payload.zero
             there, takes = there | zero, load & ~zero
-            row_word = self._split(m, "row", row_word, self.row_orders.payload.split)
             weight_word = self._split(m, "weight", Mux(zero, 0, weight_word), self.weight_orders.payload.split)
         m.d.comb += [
-            row.eq(self.row_orders.valid & self.row_words.valid & (~fresh | loaded) & ~conflict),
+            row.eq(self.row_orders.valid & comes & (~fresh | loaded) & ~conflict),
             first.eq(row & fresh),
             load.eq(self.weight_orders.valid & there & (~loaded | first)),
-            *(port.ready.eq(row) for port in (self.row_orders, self.row_words)),
+            *(port.ready.eq(row) for port in taken),
             self.weight_orders.ready.eq(load),
             self.weight_words.ready.eq(takes),
             self.activations.valid.eq(row),
@@ -85,7 +95,7 @@ class Launcher(wiring.Component):
 
     def _split(self, m: Module, name: str, word, on):
         """Integer parts of the codes of DECIDE."""
-        m.submodules[f"{name}_split"] = split = Split(self.config.word_bytes)
+        m.submodules[f"{name}_split"] = split = Split(self.config.word_bytes, twice=self.config.rate > 1)
         m.d.comb += [split.i.eq(word), split.on.eq(on)]
         return split.o
 

@@ -10,6 +10,7 @@ from celosia.hw.array.asker import Asked
 from celosia.hw.array.payloads import RowOrder, RowTag
 from celosia.hw.common.loop import Loop
 from celosia.hw.config import Config
+from celosia.hw.hdp.store import HALVES
 from celosia.hw.interfaces import Fault
 from celosia.hw.memory.accumulator import ROW_DISTANCE
 
@@ -22,11 +23,14 @@ _MATMUL = data.Layout.cast(isa.Matmul)
 
 class RowJob(data.StructLayout):
     """The fields of `isa.Matmul` that rows need, and the units to signal. With HDP, `decide`: it is a DECIDE, and
-    perhaps with `end_head`."""
+    perhaps with `end_head`; at nibble rates above 1 its rows are words of `halves` of the key store, `paired`: of two
+    keys each, `odd`: but the last one.
+    """
 
     def __init__(self, config: Config) -> None:
         fields = {name: _MATMUL[name].shape for name in _FIELDS} | {"mask": isa.UNITS}
-        super().__init__(fields | ({"decide": 1, "end_head": 1} if config.hdp is not None else {}))
+        fields |= {"decide": 1, "end_head": 1} if config.hdp is not None else {}
+        super().__init__(fields | ({"halves": HALVES, "paired": 1, "odd": 1} if config.rate > 1 else {}))
 
 
 class RowSequencer(wiring.Component):
@@ -149,9 +153,12 @@ class RowSequencer(wiring.Component):
 
     def _check(self, m: Module) -> None:
         config, fault = self.config, self.fault
+        spad, acc = self.address_now >= config.scratchpad_words, self.acc_row >= config.acc_rows
+        if config.rate > 1:
+            spad, acc = spad & ~self.job.decide, acc & ~self._through
         checks = [
-            (self.address_now >= config.scratchpad_words, isa.Trap.SCRATCHPAD_RANGE, self.address_now),
-            (self.acc_row >= config.acc_rows, isa.Trap.ACCUMULATOR_RANGE, self.acc_row),
+            (spad, isa.Trap.SCRATCHPAD_RANGE, self.address_now),
+            (acc, isa.Trap.ACCUMULATOR_RANGE, self.acc_row),
             (
                 self.job.maxima & (self.stat_row >= config.accumulator.stat_rows),
                 isa.Trap.ACCUMULATOR_RANGE,
@@ -184,14 +191,27 @@ class RowSequencer(wiring.Component):
             order.tag.mask.eq(job.mask),
             order.needs.eq(self._needs(m)),
         ]
-        if self.config.hdp is not None:
+        one, told = self.config.rate == 1, self.config.hdp is not None
+        m.d.sync += [
+            *([order.split.eq(job.decide)] if one else []),
+            *([order.tag.decide.eq(job.decide & last_k)] if told else []),
+            *([order.tag.last.eq(self.rows.last)] if one else []),
+            *([order.tag.end_row.eq(self.rows.last & self.n.last)] if told else []),
+            *([order.tag.end_head.eq(self.rows.last & self.n.last & job.end_head)] if told else []),
+        ]
+        if self.config.rate > 1:
             m.d.sync += [
-                order.split.eq(job.decide),
-                order.tag.decide.eq(job.decide & last_k),
-                order.tag.last.eq(self.rows.last),
-                order.tag.end_row.eq(self.rows.last & self.n.last),
-                order.tag.end_head.eq(self.rows.last & self.n.last & job.end_head),
+                order.stored.eq(job.decide),
+                order.key.eq(self.address_now),
+                order.halves.eq(job.halves),
+                order.tag.pair.eq(job.decide & job.paired & ~(self.rows.last & job.odd)),
+                order.tag.through.eq(self._through),
             ]
+
+    @property
+    def _through(self):
+        """A sum that is complete goes to the sparsity engine alone."""
+        return self.job.decide & self.first_k & self.k.last
 
     def _needs(self, m: Module):
         """Rows shortly before this one that write what it reads."""

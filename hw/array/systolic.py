@@ -4,8 +4,8 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from celosia.hw.array.payloads import Row, RowTag, Weights, groups_of, partial_row, parts_of
-from celosia.hw.array.pe import ACTIVATION_BITS, WEIGHT_BITS, ProcessingElement, sum_bits
+from celosia.hw.array.payloads import Row, RowTag, Weights, groups_of, partial_bits, partial_row, parts_of
+from celosia.hw.array.pe import ACTIVATION_BITS, WEIGHT_BITS, ProcessingElement
 from celosia.hw.array.skew import Skew, line
 from celosia.hw.config import Config
 
@@ -38,7 +38,7 @@ class SystolicArray(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         rows, columns = self.config.array.rows, self.config.array.columns
-        elements = [[ProcessingElement(row, self.config.array.stages) for _ in range(columns)] for row in range(rows)]
+        elements = [[self._element(row) for _ in range(columns)] for row in range(rows)]
         for row, line_of in enumerate(elements):
             for column, element in enumerate(line_of):
                 m.submodules[f"pe_{row}_{column}"] = element
@@ -51,6 +51,9 @@ class SystolicArray(wiring.Component):
         self._loads(m, elements)
         self._results(m, elements[-1])
         return m
+
+    def _element(self, row: int):
+        return ProcessingElement(row, self.config.array.stages)
 
     def _activations(self, m: Module, elements) -> None:
         """Sign-extend, skew; and the swap, which is a diagonal's."""
@@ -118,12 +121,16 @@ class SystolicArray(wiring.Component):
     def _results(self, m: Module, bottom) -> None:
         """Align the columns; the tag waits beside the array."""
         columns = self.config.array.columns
-        m.submodules.deskew = deskew = Skew(signed(sum_bits(self.config.array.rows)), columns, reverse=True)
+        m.submodules.deskew = deskew = Skew(signed(partial_bits(self.config)), columns, reverse=True)
         for column, element in enumerate(bottom):
             m.d.comb += deskew.i[column].eq(element.sum_o)
         cycles = latency(self.config)
         valid = Signal(cycles)
         m.d.sync += valid.eq(Cat(self.activations.valid, valid))
         tag = line(m, self.activations.payload.tag, cycles, "tag")[-1]
-        m.d.comb += [self.rows.valid.eq(valid[-1]), self.rows.payload.sums.eq(deskew.o)]
+        m.d.comb += [self.rows.valid.eq(valid[-1]), *self._sums(m, deskew.o, tag)]
         m.d.comb += [self.rows.payload[name].eq(tag[name]) for name in RowTag(self.config).members]
+
+    def _sums(self, m: Module, sums, tag) -> list:
+        """The sums of a row that has come out, with its tag."""
+        return [self.rows.payload.sums.eq(sums)]

@@ -4,6 +4,7 @@ from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from celosia.hw.array.nibbles import NibbleArray
 from celosia.hw.array.payloads import partial_row
 from celosia.hw.array.sequencer import Sequencer, hdp_ports
 from celosia.hw.array.systolic import SystolicArray
@@ -12,7 +13,8 @@ from celosia.hw.interfaces import Done, UnitSignature, scratchpad_read
 
 
 class Array(wiring.Component):
-    """Executes `isa.Matmul`, and `isa.Decide` with HDP: operands from the scratchpad, results into the accumulator.
+    """Executes `isa.Matmul`, with HDP `isa.Decide`, and at nibble rates above 1 `isa.Keys`: operands from the
+    scratchpad, results into the accumulator.
 
     Ports: `control`: the unit side. `a`, `b`: read ports of the scratchpad, left operand and weights. `rows`: to the
     accumulator, which takes one a cycle and tells of last rows by `written`. Others: `hdp_ports`.
@@ -35,7 +37,7 @@ class Array(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         m.submodules.sequencer = sequencer = Sequencer(self.config)
-        m.submodules.systolic = systolic = SystolicArray(self.config)
+        m.submodules.systolic = systolic = (NibbleArray if self.config.rate > 1 else SystolicArray)(self.config)
         connect(m, flipped(self.control), sequencer.control)
         connect(m, sequencer.a, flipped(self.a))
         connect(m, sequencer.b, flipped(self.b))

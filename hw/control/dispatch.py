@@ -6,11 +6,12 @@ from amaranth.lib.wiring import In, Out
 
 from celosia.hw import isa
 from celosia.hw.control.layouts import PC_BITS, Cause, Fetched, Queued
+from celosia.hw.legal import executes
 
 
-def legal_opcodes(unit: isa.Unit, hdp: bool) -> list[isa.Opcode]:
-    """What a unit executes."""
-    return [opcode for opcode in isa.Opcode if opcode.unit == unit and (hdp or opcode not in isa.HDP_OPCODES)]
+def legal_opcodes(unit: isa.Unit, rate: int) -> list[isa.Opcode]:
+    """What a unit executes in an accelerator of that nibble rate (`Config.rate`)."""
+    return [opcode for opcode in isa.Opcode if opcode.unit == unit and executes(opcode, rate)]
 
 
 class Dispatch(wiring.Component):
@@ -18,18 +19,18 @@ class Dispatch(wiring.Component):
 
     No latency, one instruction a cycle. A full queue holds up the instructions behind. Reset it before a program.
 
-    `hdp`: instructions of hybrid dynamic pruning are legal.
+    `rate`: nibble rate of hybrid dynamic pruning (`Config.rate`), which says what is legal.
     Ports: `i`: instructions. `load`, `array`, `post`, `store`: to the queues. `taken`: an instruction, or END, was
     dispatched in this cycle. `pc`: the next instruction. `ended`: END has been dispatched. `fault`: the next
     instruction is illegal, or the program ends before it; from the cycle after it came.
     """
 
-    def __init__(self, *, hdp: bool = False) -> None:
-        self.hdp = hdp
+    def __init__(self, *, rate: int = 0) -> None:
+        self.rate = rate
         super().__init__(
             {
                 "i": In(stream.Signature(Fetched)),
-                **{unit.name.lower(): Out(stream.Signature(Queued(unit, hdp))) for unit in isa.Unit},
+                **{unit.name.lower(): Out(stream.Signature(Queued(unit, rate))) for unit in isa.Unit},
                 "taken": Out(1),
                 "pc": Out(PC_BITS),
                 "ended": Out(1),
@@ -55,7 +56,7 @@ class Dispatch(wiring.Component):
             with m.Else(), m.Switch(opcode.as_value()):
                 for unit in isa.Unit:
                     queue = getattr(self, unit.name.lower())
-                    with m.Case(*(code.value for code in legal_opcodes(unit, self.hdp))):
+                    with m.Case(*(code.value for code in legal_opcodes(unit, self.rate))):
                         m.d.comb += [queue.valid.eq(1), self.i.ready.eq(queue.ready)]
                 with m.Case(isa.Opcode.END.value):
                     m.d.comb += self.i.ready.eq(1)

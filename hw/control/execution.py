@@ -64,7 +64,7 @@ class Execution(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         m.submodules.fetch = fetch = Fetch(self.config)
-        m.submodules.dispatch = dispatch = Dispatch(hdp=self.config.hdp is not None)
+        m.submodules.dispatch = dispatch = Dispatch(rate=self.config.rate)
         m.submodules.semaphores = semaphores = Semaphores()
         m.submodules.watchdog = watchdog = Watchdog()
         own = [fetch.fault, dispatch.fault, semaphores.fault, watchdog.fault]
@@ -107,9 +107,9 @@ class Execution(wiring.Component):
         """Connects what stands in front of one unit, and what the unit reports."""
         name = UNIT_NAMES[unit]
         port = getattr(self, name)
-        hdp = self.config.hdp is not None
-        m.submodules[f"{name}_queue"] = queue = Queue(Queued(unit, hdp), self.config.control.queue)
-        m.submodules[f"{name}_issue"] = issue = Issue(unit, hdp)
+        rate = self.config.rate
+        m.submodules[f"{name}_queue"] = queue = Queue(Queued(unit, rate), self.config.control.queue)
+        m.submodules[f"{name}_issue"] = issue = Issue(unit, rate)
         wiring.connect(m, getattr(dispatch, name), queue.i)
         wiring.connect(m, queue.o, issue.i)
         wiring.connect(m, issue.o, wiring.flipped(port.instruction))

@@ -21,10 +21,10 @@ class Issue(wiring.Component):
     before. `pc`: the one that did so last.
     """
 
-    def __init__(self, unit: isa.Unit, hdp: bool) -> None:
+    def __init__(self, unit: isa.Unit, rate: int) -> None:
         super().__init__(
             {
-                "i": In(stream.Signature(Queued(unit, hdp))),
+                "i": In(stream.Signature(Queued(unit, rate))),
                 "o": Out(stream.Signature(isa.INSTRUCTION_BITS)),
                 "available": In(isa.UNITS),
                 "take": Out(isa.UNITS),

@@ -5,6 +5,7 @@ from amaranth.lib.wiring import Out
 
 from celosia.hw import isa
 from celosia.hw.config import Config
+from celosia.hw.legal import executes
 from celosia.hw.registers import COUNTERS
 
 PC_BITS = 27
@@ -27,26 +28,25 @@ class Cause(data.Struct):
     pc: PC_BITS
 
 
-def used_bits(unit: isa.Unit, hdp: bool) -> int:
+def used_bits(unit: isa.Unit, rate: int) -> int:
     """Bits of the unit's instructions without the reserved ones on top, which a queue need not hold."""
     layouts = [
-        layout.as_shape()
-        for opcode, layout in isa.LAYOUTS.items()
-        if opcode.unit == unit and (hdp or opcode not in isa.HDP_OPCODES)
+        layout.as_shape() for opcode, layout in isa.LAYOUTS.items() if opcode.unit == unit and executes(opcode, rate)
     ]
-    return max(
+    ends = [
         field.offset + field.width
         for layout in layouts
         for name, field in layout
-        if not name.startswith("reserved") and (hdp or name not in isa.HDP_FIELDS)
-    )
+        if not name.startswith("reserved") and (rate or name not in isa.HDP_FIELDS)
+    ]
+    return max(ends, default=isa.Head.as_shape().size)
 
 
 class Queued(data.StructLayout):
     """An instruction in front of its unit: the bits that the unit uses, and its number."""
 
-    def __init__(self, unit: isa.Unit, hdp: bool) -> None:
-        super().__init__({"instruction": used_bits(unit, hdp), "pc": PC_BITS})
+    def __init__(self, unit: isa.Unit, rate: int) -> None:
+        super().__init__({"instruction": used_bits(unit, rate), "pc": PC_BITS})
 
 
 class CountersSignature(wiring.Signature):

@@ -7,6 +7,7 @@ from amaranth.lib import data
 
 from celosia.hw import isa, registers
 from celosia.hw.config import Config
+from celosia.hw.coprocessor.config import CoprocessorConfig
 from celosia.hw.emit.layout import BitField, bit_fields, instruction_fields
 from celosia.hw.interfaces import STALLS
 
@@ -29,12 +30,24 @@ def _configuration(config: Config) -> list[str]:
         for field, value in fields.items()
     ]
     rows += [
-        ("scratchpad", f"{config.scratchpad_words} words of {config.word_bytes} bytes"),
-        ("accumulator", f"{config.acc_rows} rows of {config.acc_row_bytes} bytes"),
+        *_memories(config),
         ("transfer granule", f"{config.beat_bytes} bytes"),
         ("hash", f"`{config.hash:#010x}`"),
     ]
     return ["## Configuration", *_table(("field", "value"), rows)]
+
+
+def _memories(config: Config | CoprocessorConfig) -> list[tuple[str, str]]:
+    word = f"words of {config.word_bytes} bytes"
+    if isinstance(config, CoprocessorConfig):
+        return [
+            ("LOAD's address space: Q, K, V of each core", f"{config.operands.scratchpad_words} {word}"),
+            ("STORE's address space: context of each core", f"{config.contexts.scratchpad_words} {word}"),
+        ]
+    return [
+        ("scratchpad", f"{config.scratchpad_words} {word}"),
+        ("accumulator", f"{config.acc_rows} rows of {config.acc_row_bytes} bytes"),
+    ]
 
 
 def _registers(config: Config) -> list[str]:

@@ -2,6 +2,7 @@
 
 from celosia.hw import isa, registers
 from celosia.hw.config import Config
+from celosia.hw.coprocessor.config import CoprocessorConfig
 from celosia.hw.emit.layout import bit_fields, instruction_fields
 
 
@@ -34,15 +35,26 @@ def _configuration(config: Config) -> list[str]:
     for section, fields in config.to_dict().items():
         for field, value in fields.items():
             lines.append(_define(f"{section}_{field}".upper(), f'"{value}"' if isinstance(value, str) else str(value)))
-    derived = {
-        "WORD_BYTES": "bytes of a scratchpad word",
-        "SCRATCHPAD_WORDS": "words of the scratchpad",
-        "ACC_ROWS": "rows of the accumulator",
-        "BEAT_BYTES": "granule of transfers, in bytes",
-    }
-    lines += [_define(key, str(getattr(config, key.lower())), text) for key, text in derived.items()]
+    lines += [_define(key, str(value), text) for key, value, text in _derived(config)]
     lines.append(_define("CONFIG_HASH_VALUE", config.hash))
     return lines
+
+
+def _derived(config: Config | CoprocessorConfig) -> list[tuple[str, int, str]]:
+    word, beat = config.word_bytes, ("BEAT_BYTES", config.beat_bytes, "granule of transfers, in bytes")
+    if isinstance(config, CoprocessorConfig):
+        return [
+            ("WORD_BYTES", word, "bytes of a word of the cores' memories"),
+            ("OPERAND_WORDS", config.operands.scratchpad_words, "words that LOAD can write"),
+            ("CONTEXT_WORDS", config.contexts.scratchpad_words, "words that STORE can read"),
+            beat,
+        ]
+    return [
+        ("WORD_BYTES", word, "bytes of a scratchpad word"),
+        ("SCRATCHPAD_WORDS", config.scratchpad_words, "words of the scratchpad"),
+        ("ACC_ROWS", config.acc_rows, "rows of the accumulator"),
+        beat,
+    ]
 
 
 def _registers() -> list[str]:

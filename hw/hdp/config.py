@@ -1,8 +1,9 @@
 """What a sparsity engine is built for. Imports no hardware."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from celosia.hw.config import Config, ConfigError
+from celosia.hw.hdp.store import PAIRED_RATE
 from celosia.hw.hdp.widths import CODE_BITS, HEAD_BITS, Importance, Range, decision_widths, hull
 
 
@@ -14,7 +15,8 @@ class EngineConfig:
     two between them. `height`: of a block at most, in queries. `rules`: a program chooses one. `head_width`: channels
     at most. `length`: tokens at most. `fraction`: bits of a code's fraction part. `slack`: groups of masks that may
     wait for their taker at least, beyond what the engine itself needs. `fill`: keys of a tile that a row of blocks may
-    fill, a power of two of at most `length`; 0: it cannot.
+    fill, a power of two of at most `length`; 0: it cannot. `stream`: 0 where a beat is a query; where keys stream, of
+    all `height` queries at once, keys a beat: 1 or 2.
     Errors: ConfigError.
     """
 
@@ -28,6 +30,7 @@ class EngineConfig:
     fraction: int = 4
     slack: int = 4
     fill: int = 0
+    stream: int = 0
 
     def __post_init__(self) -> None:
         for name in ("columns", "narrowest", "widest"):
@@ -42,6 +45,10 @@ class EngineConfig:
             raise ConfigError(
                 f"narrowest <= widest <= columns must hold, not {self.narrowest}, {self.widest}, {self.columns}"
             )
+        if self.stream not in (0, 1, 2):
+            raise ConfigError(f"stream must be 0, 1 or 2 keys a beat, not {self.stream!r}")
+        if self.stream and (self.narrowest != 1 or self.columns < 2):
+            raise ConfigError("keys that stream need narrowest = 1, and at least 2 columns")
         if not 1 <= self.fraction <= CODE_BITS - 2:
             raise ConfigError(f"fraction must be from 1 to {CODE_BITS - 2}, not {self.fraction!r}")
         if type(self.fill) is not int or self.fill not in {0, *(1 << k for k in range(1, self.length.bit_length()))}:
@@ -104,16 +111,32 @@ FRACTION = 4
 """Fraction bits of codes: two nibbles."""
 
 
-def engine_config(config: Config) -> EngineConfig:
-    """The sparsity engine of an accelerator with `hdp`: rows of blocks of one group of queries that streams at once."""
+WAITING_ROWS = 2
+"""Where keys stream: rows of blocks of the greatest length whose masks may wait beside those that the engine needs."""
+
+
+def throttled(config: Config) -> bool:
+    """Whether masks may take longer than DECIDEs take to stream: DECIDEs are then held back."""
     assert config.hdp is not None
-    return EngineConfig(
-        columns=config.array.columns,
+    return config.hdp.fill or config.rate > 1
+
+
+def engine_config(config: Config) -> EngineConfig:
+    """The sparsity engine of an accelerator with `hdp`: rows of blocks of one group of queries that streams at once, or
+    of as many as keys stream past."""
+    assert config.hdp is not None
+    columns, keys = config.array.columns, config.hdp.keys
+    engine = EngineConfig(
+        columns=columns,
         narrowest=1,
         widest=config.hdp.widest,
         height=config.array.rows,
         head_width=config.hdp.head_width,
-        length=config.hdp.keys,
+        length=keys,
         fraction=FRACTION,
         fill=config.array.columns if config.hdp.fill else 0,
     )
+    if config.rate == 1:
+        return engine
+    stream = 2 if config.rate == PAIRED_RATE else 1
+    return replace(engine, height=min(config.array.rows, columns), stream=stream, slack=WAITING_ROWS * engine.groups)

@@ -1,7 +1,7 @@
 """Takes instructions of ARRAY apart where there is HDP."""
 
 from amaranth.hdl import Module, Mux
-from amaranth.lib import stream
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import Out
 from amaranth.utils import ceil_log2
 
@@ -10,7 +10,9 @@ from celosia.hw.array.decoder import Decoder
 from celosia.hw.config import Config
 from celosia.hw.hdp.resolver import Work
 
-_OWN = ("mask", "m", "transposed", "decide", "end_head", "split", "gather", "list", "count")
+STREAMED = ("tiles", "paired", "odd", "halves")
+"""Fields of jobs at nibble rates above 1, which the decoder there gives."""
+_OWN = ("mask", "m", "transposed", "decide", "end_head", "split", "gather", "list", "count", *STREAMED)
 """Fields of jobs that are not MATMUL's of the same name, or only of some MATMULs."""
 _WITHOUT = ("unsigned_a", "accumulate", "maxima", "maxima_init", "causal", "acc_stride")
 """What a DECIDE is without, of the fields of MATMUL: other fields are in their place."""
@@ -24,15 +26,19 @@ class HdpDecoder(Decoder):
     of its length, or with a fill that was not built.
     """
 
-    def __init__(self, config: Config, in_flight: int) -> None:
+    def __init__(self, config: Config, in_flight: int, **more: wiring.Member) -> None:
         self.config = config
-        super().__init__(config, in_flight, {"work": Out(stream.Signature(Work(config)))})
+        super().__init__(config, in_flight, {"work": Out(stream.Signature(Work(config))), **more})
 
     def _ready(self):
         return self.work.ready
 
     def _start(self, started) -> list:
         return [self.work.valid.eq(started)]
+
+    def _most_rows(self) -> int:
+        """Rows of a DECIDE."""
+        return self.config.array.rows
 
     def _legal(self, matmul):
         """MATMUL or DECIDE; fields that they share are in one place."""
@@ -44,7 +50,7 @@ class HdpDecoder(Decoder):
         tiles = (decide.length + (columns - 1))[ceil_log2(columns) :]
         sizes = [
             decide.m.any(),
-            decide.m <= config.array.rows,
+            decide.m <= self._most_rows(),
             decide.k_tiles <= hdp.head_width // config.array.rows,
             decide.length.any(),
             decide.length <= hdp.keys,

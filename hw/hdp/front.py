@@ -8,21 +8,37 @@ from celosia.hw import isa
 from celosia.hw.array.columns import WeightJob
 from celosia.hw.array.rows import RowJob
 from celosia.hw.config import Config
-from celosia.hw.hdp.config import engine_config
+from celosia.hw.hdp.config import engine_config, throttled
 from celosia.hw.hdp.decoder import HdpDecoder
-from celosia.hw.hdp.layouts import Beat
+from celosia.hw.hdp.filler import FillJob
+from celosia.hw.hdp.layouts import beat_layout
 from celosia.hw.hdp.resolver import Resolver
 from celosia.hw.hdp.scoreboard import Completion
+from celosia.hw.hdp.store import HALVES
+from celosia.hw.hdp.streaming import KeysDecoder, KeysResolver
 from celosia.hw.hdp.unit import Decisions, most_decisions
 from celosia.hw.interfaces import Done, Fault, KeptSignature, KeySignature
 
 
+def keys_ports(config: Config) -> dict[str, wiring.Member]:
+    """At nibble rates above 1, to and from the key store: `fills`: KEYS; `filling`, `released`: halves (`KeyStore`);
+    `fill_fault`."""
+    if config.rate == 1:
+        return {}
+    return {
+        "fills": Out(stream.Signature(FillJob())),
+        "filling": In(HALVES),
+        "released": In(HALVES),
+        "fill_fault": In(stream.Signature(Fault, always_ready=True)),
+    }
+
+
 class Front(wiring.Component):
-    """A `Decoder` for MATMUL and DECIDE: instructions to jobs, decisions to lists, lists to what gathers.
+    """A `Decoder` for MATMUL, DECIDE and KEYS: instructions to jobs, decisions to lists, lists to what gathers.
 
     Ports: those of a `Decoder`, but: `written`: from the accumulator; `done`: an instruction is done, in order.
     `beats`: integer scores. `keys`: lists, for weights. `kept`: counts, for POST. `waits`: an instruction is to give
-    jobs. `in_flight`: instructions at work in sequencers, array and accumulator.
+    jobs. `in_flight`: instructions at work in sequencers, array and accumulator. Others: `keys_ports`.
     Latency: a cycle for a MATMUL; see `Resolver`.
     """
 
@@ -40,19 +56,20 @@ class Front(wiring.Component):
                 "written": In(done),
                 "done": Out(done),
                 "busy": Out(1),
-                "beats": In(stream.Signature(Beat(engine_config(config)), always_ready=True)),
+                "beats": In(stream.Signature(beat_layout(engine_config(config)), always_ready=True)),
                 "keys": In(KeySignature(config)),
                 "kept": In(KeptSignature(config)),
                 "waits": Out(1),
+                **keys_ports(config),
             }
         )
 
     def elaborate(self, platform) -> Module:
-        m, hdp = Module(), self.config.hdp
-        assert hdp is not None
+        m = Module()
         # Beside those that have begun: one in the resolver, and one whose end is being told.
-        m.submodules.decoder = decoder = HdpDecoder(self.config, self.in_flight + 2)
-        m.submodules.resolver = resolver = Resolver(self.config)
+        streams, most = self.config.rate > 1, self.in_flight
+        m.submodules.decoder = decoder = (KeysDecoder if streams else HdpDecoder)(self.config, most + 2)
+        m.submodules.resolver = resolver = KeysResolver(self.config, most) if streams else Resolver(self.config)
         m.submodules.completion = completion = Completion(self.in_flight)
         m.submodules.decisions = decisions = Decisions(self.config)
         for source, sink in (
@@ -76,11 +93,20 @@ class Front(wiring.Component):
             resolver.pending.eq(decisions.pending),
             resolver.idle.eq(decisions.idle),
             decisions.rule.eq(resolver.rule),
-            *([decisions.groups.eq(resolver.rows.p.n_tiles)] if hdp.fill else []),
             completion.written.eq(self.written.valid),
             completion.listed.eq(decisions.listed),
             decoder.done.eq(completion.o.valid),
             self.busy.eq(decoder.busy),
             self.waits.eq(resolver.waits),
         ]
+        if throttled(self.config):
+            groups = resolver.groups if isinstance(resolver, KeysResolver) else resolver.rows.p.n_tiles
+            m.d.comb += decisions.groups.eq(groups)
+        if isinstance(decoder, KeysDecoder) and isinstance(resolver, KeysResolver):
+            connect(m, resolver.fills, flipped(self.fills))
+            connect(m, flipped(self.fill_fault), decoder.fill_fault)
+            m.d.comb += [
+                resolver.filling.eq(self.filling),
+                resolver.released.eq(self.released),
+            ]
         return m

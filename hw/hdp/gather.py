@@ -1,6 +1,6 @@
 """Weights of kept keys: their words are found by a list."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import C, Cat, Module, Mux, Signal
 from amaranth.lib import data
 from amaranth.lib.wiring import Out
 from amaranth.utils import bits_for
@@ -9,6 +9,7 @@ from celosia.hw import isa
 from celosia.hw.array.columns import WeightSequencer
 from celosia.hw.array.payloads import WeightOrder
 from celosia.hw.config import Config
+from celosia.hw.hdp.store import PAIRED_RATE
 from celosia.hw.interfaces import KeySignature
 
 
@@ -25,7 +26,9 @@ class GatherSequencer(WeightSequencer):
 
     Rows of B are counted in the list then, not in the scratchpad: row p of a block is word `key` p of it. Rows beyond
     the last key are zeros, and not asked for. A word takes three cycles more: the list is read, its key is kept, and
-    added. Ports: those of a `WeightSequencer`; `keys`: the lists. Throughput: a word a cycle.
+    added. At nibble rates above 1 the weights of a DECIDE are queries: a group of words is a k tile there, and goes to
+    a slot of its own; columns without a query are zeros.
+    Ports: those of a `WeightSequencer`; `keys`: the lists. Throughput: a word a cycle.
     """
 
     AHEAD = 3
@@ -36,6 +39,30 @@ class GatherSequencer(WeightSequencer):
         super().__init__(config, keys=Out(KeySignature(config)))
         self.place = Signal(max(config.hdp.count_bits, bits_for(config.array.rows)), reset_less=True)
         self.place_tile = Signal.like(self.place, reset_less=True)
+        # Of a DECIDE at nibble rates above 1: the slot, and k tiles that are left with this one.
+        self.slot = Signal(range(config.rate), reset_less=True)
+        self.tiles = Signal.like(self.job.tiles, reset_less=True) if config.rate > 1 else None
+
+    @property
+    def _counted(self):
+        """Whether words beyond `count` are zeros."""
+        return self.job.gather | self.job.split if self.config.rate > 1 else self.job.gather
+
+    def _slots(self):
+        """Slots that a word goes to: all, but for nibbles."""
+        rate = self.config.rate
+        one = Cat(self.slot == slot for slot in range(rate))
+        again = one | one.rotate_left(rate // 2) if rate == PAIRED_RATE else one
+        return Mux(self.job.split, Mux(self.job.paired, again, one), C((1 << rate) - 1, rate)) if rate > 1 else None
+
+    def _group_ends(self):
+        if self.config.rate == 1:
+            return super()._group_ends()
+        ends = (self.slot == self.config.rate - 1) | (self.tiles == 1)
+        return Mux(self.job.split, ends, super()._group_ends())
+
+    def _tile_base(self):
+        return Mux(self.job.split, self.group_base, self.k_base) if self.config.rate > 1 else self.k_base
 
     def _on(self, words: int):
         return Mux(self.job.gather, 0, words)
@@ -49,7 +76,7 @@ class GatherSequencer(WeightSequencer):
         full = Signal.like(last.base)
         m.d.comb += [
             move.eq(self.running & self.room),
-            beyond.eq(self.job.gather & (self.place >= self.job.count)),
+            beyond.eq(self._counted & (self.place >= self.job.count)),
             self.keys.en.eq(move),
             self.keys.list.eq(self.job.list),
             self.keys.place.eq(self.place),
@@ -66,6 +93,7 @@ class GatherSequencer(WeightSequencer):
             "last": self.last_index & self.last_group,
             "split": self.job.split,
             "zero": beyond,
+            "slots": self._slots(),
         }
         m.d.sync += [
             valid.eq(Cat(move, valid)),
@@ -89,6 +117,8 @@ class GatherSequencer(WeightSequencer):
     def _start(self, m: Module) -> None:
         super()._start(m)
         m.d.sync += [self.place.eq(0), self.place_tile.eq(0)]
+        if self.tiles is not None:
+            m.d.sync += [self.slot.eq(0), self.tiles.eq(self.jobs.p.tiles)]
 
     def _step(self, m: Module) -> None:
         """The place in the list too: of the next row of this tile, or of the first one of the next."""
@@ -104,3 +134,6 @@ class GatherSequencer(WeightSequencer):
             m.d.sync += self.place.eq(self.place_tile)
             with m.If(self.last_group):
                 m.d.sync += [self.place.eq(tile), self.place_tile.eq(tile)]
+        if self.tiles is not None:
+            with m.If(self.last_index):
+                m.d.sync += [self.slot.eq(Mux(self.last_group, 0, self.slot + 1)), self.tiles.eq(self.tiles - 1)]

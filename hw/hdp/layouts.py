@@ -1,9 +1,10 @@
 """What travels inside the sparsity engine.
 
-A *beat* is a row of scores of one query. A *group* is the blocks of a block height of beats. A *lane* is the place of
-the narrowest block in a group; a wider one is in the first of its lanes, and the others are as if they had no block.
-Thetas that may be negative are in excess of the least number of their width, so that all of them are unsigned: order,
-and differences to a mean, stay the same. A block that does not exist has 0.
+A *beat* is a row of scores of one query; where keys stream, the scores of a key or two (`KeyBeat`). A *group* is the
+blocks of a block height of beats, or of as many keys as an array has columns. A *lane* is the place of the narrowest
+block in a group; a wider one is in the first of its lanes, and the others are as if they had no block. Thetas that may
+be negative are in excess of the least number of their width, so that all of them are unsigned: order, and differences
+to a mean, stay the same. A block that does not exist has 0.
 """
 
 from amaranth.hdl import Cat, Mux, Shape, Value, signed, unsigned
@@ -69,6 +70,28 @@ class Beat(data.StructLayout):
                 "scores": data.ArrayLayout(shape_of(config.score), config.columns),
             }
         )
+
+
+class KeyBeat(data.StructLayout):
+    """Scores of a key, or with `pair` of two, of all queries of a row of blocks. `valid`: a bit a score, 0 of a key
+    that there is not. `end_row`, `end_head`: as in a `Beat`, with its last key."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        queries = data.ArrayLayout(shape_of(config.score), config.height)
+        super().__init__(
+            {
+                **({"pair": 1} if config.stream > 1 else {}),
+                "end_row": 1,
+                "end_head": 1,
+                "valid": data.ArrayLayout(config.height, config.stream),
+                "scores": data.ArrayLayout(queries, config.stream),
+            }
+        )
+
+
+def beat_layout(config: EngineConfig) -> data.StructLayout:
+    """A beat of queries, or of keys."""
+    return KeyBeat(config) if config.stream else Beat(config)
 
 
 class Terms(data.StructLayout):

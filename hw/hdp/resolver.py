@@ -15,6 +15,11 @@ from celosia.hw.hdp.scoreboard import Ending
 from celosia.hw.interfaces import KeptSignature
 
 
+def groups_bits(config: Config) -> int:
+    """Width of the number of groups of keys of a DECIDE."""
+    return engine_config(config).groups.bit_length()
+
+
 class Rule(data.StructLayout):
     """What blocks are pruned by: a `Setting` without the limit of heads."""
 
@@ -24,11 +29,12 @@ class Rule(data.StructLayout):
 
 class Work(data.StructLayout):
     """A MATMUL or a DECIDE (`rows.decide`): jobs for rows and weights; what else a DECIDE says; and, with
-    `weights.gather`, whose keys are kept."""
+    `weights.gather`, whose keys are kept. At nibble rates above 1, `keys`: a KEYS; `groups` of keys of a DECIDE."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(
             {
+                **({"keys": 1, "groups": groups_bits(config)} if config.rate > 1 else {}),
                 "rows": RowJob(config),
                 "weights": WeightJob(config),
                 "rule": Rule(config),
@@ -56,10 +62,11 @@ class Resolver(wiring.Component):
     with them, for the order of ends. `decides`: with them, what becomes of a DECIDE's masks. `kept`: counts.
     `headed`: with the list and the slot of `kept`, to the scoreboard, which answers by `pending` a cycle later; `idle`:
     nothing is under way there. `rule`: of the DECIDEs under way. `waits`: an instruction is here.
+    `more`: ports of a subclass.
     Throughput: a MATMUL a cycle, a DECIDE every three cycles, a gather every four: as many as a tile takes at least.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, **more: wiring.Member) -> None:
         self.config = config
         super().__init__(
             {
@@ -73,6 +80,7 @@ class Resolver(wiring.Component):
                 "idle": In(1),
                 "rule": Out(Rule(config)),
                 "waits": Out(1),
+                **more,
             }
         )
         self.work = Signal(Work(config), reset_less=True)
@@ -85,7 +93,7 @@ class Resolver(wiring.Component):
         work, rows, weights = self.work, self.work.rows, self.work.weights
         ready, go, goes = Signal(), Signal(), Signal()
         m.d.comb += [
-            ready.eq(self.rows.ready & self.weights.ready & self.begins.ready & (self.decides.ready | ~rows.decide)),
+            ready.eq(self._ready()),
             goes.eq(self.waits & (self.step == _Step.GO)),
             go.eq(goes & ready),
             self.i.ready.eq(~self.waits | go),
@@ -105,15 +113,27 @@ class Resolver(wiring.Component):
             self.kept.slot.eq(work.record.slot),
         ]
         self._steps(m)
+        self._pass(m, go)
         with m.If(self.i.ready):
             next_rows, next_weights = self.i.p.rows, self.i.p.weights
             m.d.sync += [
                 work.eq(self.i.p),
                 self.waits.eq(self.i.valid),
-                self.nothing.eq(0),
+                self.nothing.eq(self._empty()),
                 self.step.eq(Mux(next_rows.decide | next_weights.gather, _Step.LOOK, _Step.GO)),
             ]
         return m
+
+    def _ready(self):
+        """Whether all that take a part of the instruction are ready for it."""
+        return self.rows.ready & self.weights.ready & self.begins.ready & (self.decides.ready | ~self.work.rows.decide)
+
+    def _empty(self):
+        """Whether what comes in has no jobs."""
+        return 0
+
+    def _pass(self, m: Module, go: Signal) -> None:
+        """What else goes out in the cycle `go`."""
 
     def _steps(self, m: Module) -> None:
         same = Signal(reset_less=True)

@@ -1,17 +1,17 @@
 """What decides on the dense array: sparsity engine, lists of kept keys, and what is under way between them."""
 
-from amaranth.hdl import Assert, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Assert, Module, Mux, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from celosia.hw.array.systolic import latency
 from celosia.hw.common.buffers import Queue, SkidBuffer
 from celosia.hw.config import Config
-from celosia.hw.hdp.config import engine_config
+from celosia.hw.hdp.config import engine_config, throttled
 from celosia.hw.hdp.engine import SparsityEngine, engine_latency
 from celosia.hw.hdp.kept import KeptKeys, Record
-from celosia.hw.hdp.layouts import Beat, Masks
-from celosia.hw.hdp.resolver import Rule
+from celosia.hw.hdp.layouts import Masks, beat_layout
+from celosia.hw.hdp.resolver import Rule, groups_bits
 from celosia.hw.hdp.scoreboard import Scoreboard
 from celosia.hw.hdp.walker import KeyWalker
 from celosia.hw.hdp.widths import HEAD_BITS
@@ -38,8 +38,9 @@ class Decisions(wiring.Component):
     Beats may come in any cycle. The engine's masks never wait so long that its ring is full: groups come `columns`
     cycles apart or more, but for one that catches up, and a group is written in as many cycles at most; so no more wait
     than of the longest row, those of the cycles until its cut, and a few, which the engine has room for.
-    With fill rows may take longer than they come apart: a DECIDE, of `groups`, begins when the engine has room for a
-    longest row. Masks of those that have begun are taken whatever comes behind them, so there will be room.
+    With fill rows may take longer than they come apart; where two keys stream at a time, groups may come twice as often
+    as they are written. There a DECIDE is taken only when the ring has room for all of its `groups`, with those that
+    are under way, whose masks are taken whatever comes behind them.
     """
 
     def __init__(self, config: Config) -> None:
@@ -49,7 +50,7 @@ class Decisions(wiring.Component):
         super().__init__(
             {
                 "decides": In(stream.Signature(Record(config))),
-                "beats": In(stream.Signature(Beat(engine_config(config)), always_ready=True)),
+                "beats": In(stream.Signature(beat_layout(engine_config(config)), always_ready=True)),
                 "rule": In(Rule(config)),
                 "pending": Out(1),
                 "idle": Out(1),
@@ -57,7 +58,7 @@ class Decisions(wiring.Component):
                 "post": In(KeptSignature(config)),
                 "keys": In(KeySignature(config)),
                 "listed": Out(1),
-                **({"groups": In(config.hdp.count_bits)} if config.hdp.fill else {}),
+                **({"groups": In(groups_bits(config))} if throttled(config) else {}),
             }
         )
 
@@ -84,7 +85,8 @@ class Decisions(wiring.Component):
             (flipped(self.post), kept_keys.kept1),
         ):
             connect(m, source, sink)
-        self._begin(m, records, scoreboard)
+        room = self._room(m, masks) if throttled(config) else 1
+        self._begin(m, records, scoreboard, room)
         m.d.comb += [
             *(engine.setting[name].eq(self.rule[name]) for name in Rule(config).members),
             importances.i.valid.eq(engine.head.valid),
@@ -105,12 +107,20 @@ class Decisions(wiring.Component):
         ]
         return m
 
-    def _begin(self, m: Module, records: Queue, scoreboard: Scoreboard) -> None:
+    def _room(self, m: Module, masks: SkidBuffer) -> Signal:
+        """Whether the ring has room for what waits to begin. It waits for two cycles at least."""
+        most = self.engine.depth - 1
+        free, room = Signal(range(most + 1), init=most), Signal()
+        begins, walks = self.decides.valid & self.decides.ready, masks.o.valid & masks.o.ready
+        m.d.sync += [free.eq(free - Mux(begins, self.groups, 0) + walks), room.eq(free >= self.groups)]
+        return room
+
+    def _begin(self, m: Module, records: Queue, scoreboard: Scoreboard, room) -> None:
         """A DECIDE begins: everything that it needs later is kept."""
         record, begins = self.decides.p, Signal()
         m.d.comb += [
             begins.eq(self.decides.valid & self.decides.ready),
-            self.decides.ready.eq(scoreboard.room & self._room(m, begins)),
+            self.decides.ready.eq(scoreboard.room if isinstance(room, int) else scoreboard.room & room),
             records.i.valid.eq(begins),
             records.i.p.eq(record),
             scoreboard.put.eq(begins),
@@ -118,14 +128,3 @@ class Decisions(wiring.Component):
             scoreboard.put_head.eq(record.end_head),
             scoreboard.put_slot.eq(record.slot),
         ]
-
-    def _room(self, m: Module, begins: Signal):
-        """Whether the engine can hold a longest row, beside all groups of DECIDEs that have begun."""
-        engine = self.engine
-        if not engine.config.fill:
-            return Const(1)
-        level, after, room = Signal(range(engine.depth)), Signal(range(2 * engine.depth)), Signal(init=1)
-        taken = engine.masks.valid & engine.masks.ready
-        m.d.comb += after.eq(level + Mux(begins, self.groups, 0) - taken)
-        m.d.sync += [level.eq(after), room.eq(after <= engine.depth - 1 - engine.config.groups)]
-        return room

@@ -10,7 +10,8 @@ from amaranth.utils import ceil_log2
 from celosia.hw import isa
 from celosia.hw.config import Config
 from celosia.hw.hdp.config import engine_config
-from celosia.hw.hdp.layouts import Beat
+from celosia.hw.hdp.layouts import beat_layout
+from celosia.hw.hdp.store import PAIRED_RATE, nibble_bits
 from celosia.hw.interfaces import Done, PartialRow, ReadPortSignature, accumulator_read, accumulator_write
 from celosia.hw.memory.banks import Banks
 from celosia.hw.memory.maxima import Maxima, MaximumRow
@@ -29,7 +30,8 @@ class Accumulator(wiring.Component):
     least `ROW_DISTANCE` cycles apart unless the second starts afresh.
     `read`, `write`: POST, when the banks are free. `maxima`: read port of the row maxima, of finished sums.
     `written`: the row with `done` set, its maximum, and everything before are visible to addresses sent from now on.
-    `beats`, with HDP: sums of the rows with `decide`, four cycles after they came.
+    `beats`, with HDP: sums of the rows with `decide`, four cycles after they came. Those that are not to be written
+    (`through`) leave the banks to others.
     Latency: a row is visible, and `written` comes, four cycles after it came; or when its maximum is visible.
     Throughput: one row, one read and one write a cycle, less bank conflicts of the latter two (sequential streams fall
     into step).
@@ -87,7 +89,7 @@ def beats_out(config: Config) -> dict[str, wiring.Member]:
     """The port of rows for the sparsity engine, if there is one."""
     if config.hdp is None:
         return {}
-    return {"beats": Out(stream.Signature(Beat(engine_config(config)), always_ready=True))}
+    return {"beats": Out(stream.Signature(beat_layout(engine_config(config)), always_ready=True))}
 
 
 class Finished(data.Struct):
@@ -155,7 +157,7 @@ class AddInPlace(wiring.Component):
         """Write the row, and tell of its end."""
         write = self.write.payload
         m.d.comb += [
-            self.write.valid.eq(valid),
+            self.write.valid.eq(valid & ~tag.through if self.config.rate > 1 else valid),
             write.address.eq(tag.address),
             write.data.eq(total),
             write.mask.eq(~0),
@@ -177,13 +179,31 @@ class AddInPlace(wiring.Component):
             row["values"].eq(values),
         ]
         if self.config.hdp is not None:
-            beat = self.beats.p
-            m.d.comb += [
-                self.beats.valid.eq(valid & tag.decide),
+            m.d.comb += [self.beats.valid.eq(valid & tag.decide), *self._beat(tag, values)]
+
+    def _beat(self, tag, values) -> list:
+        """A row of sums for the sparsity engine: scores of a query, or of a key or two."""
+        beat = self.beats.p
+        if self.config.rate == 1:
+            return [
                 beat.valid.eq(self.counts),
                 *(beat[name].eq(tag[name]) for name in ("last", "end_row", "end_head")),
                 *(score.eq(value) for score, value in zip(beat.scores, values, strict=True)),
             ]
+        bits, there = nibble_bits(self.config.array.rows), self.counts
+        scores: list[list] = [list(values)]
+        if self.config.rate == PAIRED_RATE:
+            scores = [
+                [Mux(tag.pair, value[:bits].as_signed(), value) for value in values],
+                [value[bits : 2 * bits].as_signed() for value in values],
+            ]
+        flags = ("pair", "end_row", "end_head") if self.config.rate == PAIRED_RATE else ("end_row", "end_head")
+        return [
+            *(beat[name].eq(tag[name]) for name in flags),
+            *(valid.eq(there & (tag.pair | (k == 0)).replicate(len(there))) for k, valid in enumerate(beat.valid)),
+            # Queries are in the first columns.
+            *(key[q].eq(row[q]) for key, row in zip(beat.scores, scores, strict=True) for q in range(len(key))),
+        ]
 
 
 class Completion(wiring.Component):

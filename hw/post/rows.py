@@ -34,6 +34,16 @@ def moment_bits(config: Config) -> int:
     return exact + exact % 2
 
 
+SOFTMAX_WALK = 3
+"""Cycles in which the row unit asks for the sum of a row of EXP."""
+
+
+def softmax_engines(config: Config) -> int:
+    """Rows of EXP that are normalised and divided at once. At nibble rates above 1 the array is done with a row of
+    blocks in fewer cycles than one divider takes for its rows: there are as many as the walk can feed."""
+    return 3 if config.rate > 1 else 1
+
+
 class Moments(wiring.Component):
     """Walks the rows: for EXP it passes on their sums; for RESIDUAL it computes mean and n * S2 - S1^2 + eps in
     eleven cycles.
@@ -70,7 +80,7 @@ class Moments(wiring.Component):
         self._multiply(m, phase, total, moment)
         m.d.comb += [
             # A sum is kept two cycles after it was asked for; moments take another eight.
-            final.eq(active & (phase == Mux(self.job.softmax, 2, 10))),
+            final.eq(active & (phase == Mux(self.job.softmax, SOFTMAX_WALK - 1, 10))),
             self.read_en.eq(active & (phase == 0)),
             self.read_stat.eq(stat),
             self.mean_stat.eq(stat),
@@ -132,7 +142,8 @@ class Moments(wiring.Component):
 
 
 class RowUnit(wiring.Component):
-    """Computes row factors in the background: 11 cycles a row, for EXP and RESIDUAL alike.
+    """Computes row factors in the background: 11 cycles a row, for EXP and RESIDUAL alike; where there are several
+    `softmax_engines`, 11 divided by them for EXP, whose rows go to them by turns.
 
     Ports: `prepare`: an instruction begins; `job`: its rows, a cycle later; `start`: their sums are complete. `busy`:
     from `prepare` until all factors are written. `read_en`, `read_stat`, `total`, `squares`: of `RowSums`. `lookup_en`,
@@ -167,6 +178,7 @@ class RowUnit(wiring.Component):
         m.submodules.normaliser = normaliser = Normaliser(stat_bits, bits)
         m.submodules.root = root = Root(stat_bits)
         m.submodules.divider = divider = Divider(stat_bits)
+        more = [(Normaliser(stat_bits, bits), Divider(stat_bits)) for _ in range(softmax_engines(self.config) - 1)]
         here, self.prepared = Signal(), Signal()
         m.d.sync += [here.eq(self.prepare), self.prepared.eq(here)]
         with m.If(here):
@@ -180,16 +192,63 @@ class RowUnit(wiring.Component):
             moments.squares.eq(self.squares),
             normaliser.even.eq(~self.kept.softmax),
         ]
-        wiring.connect(m, moments.o, normaliser.i)
+        if more:
+            self._turns(m, moments, [normaliser, *(one for one, _ in more)])
+        else:
+            wiring.connect(m, moments.o, normaliser.i)
         self._route(m, normaliser, root, divider, bits)
+        for index, (one, other) in enumerate(more):
+            m.submodules[f"normaliser{index}"], m.submodules[f"divider{index}"] = one, other
+            self._softmax(m, one, other, divider.mant, bits)
         self._means(m, moments)
-        self._factors(m, divider)
+        self._factors(m, self._results(m, [divider, *(other for _, other in more)]))
         return m
+
+    def _turns(self, m: Module, moments: Moments, normalisers: list[Normaliser]) -> None:
+        """Rows of EXP go to one normaliser after another; others, to the first."""
+        turn, softmax = Signal(range(len(normalisers))), self.kept.softmax
+        for index, one in enumerate(normalisers):
+            mine = turn == index
+            m.d.comb += [one.i.valid.eq(moments.o.valid & mine), one.i.p.eq(moments.o.p)]
+            with m.If(mine):
+                m.d.comb += moments.o.ready.eq(one.i.ready)
+        with m.If(self.prepared):
+            m.d.sync += turn.eq(0)
+        with m.Elif(moments.o.valid & moments.o.ready & softmax):
+            m.d.sync += turn.eq(Mux(turn == len(normalisers) - 1, 0, turn + 1))
+
+    def _softmax(self, m: Module, normaliser: Normaliser, divider: Divider, mant, bits: int) -> None:
+        """Sums from a normaliser of its own to the divider."""
+        m.d.comb += [
+            normaliser.even.eq(0),
+            divider.mant.eq(mant),
+            divider.i.valid.eq(normaliser.o.valid),
+            normaliser.o.ready.eq(divider.i.ready),
+            divider.i.p.eq(normaliser.o.p),
+            divider.i.p.value.eq(normaliser.o.p.value[bits - DEN_BITS :]),
+            divider.i.p.shift.eq(self.base + (bits - normaliser.o.p.shift)[:7]),
+        ]
+
+    def _results(self, m: Module, dividers: list[Divider]):
+        """One after another: of several that are there the first."""
+        if len(dividers) == 1:
+            return dividers[0].o
+        result = stream.Signature(dividers[0].o.payload.shape(), always_ready=True).create()
+        before = Signal()
+        for one in dividers:
+            m.d.comb += one.o.ready.eq(~before)
+            with m.If(one.o.valid & ~before):
+                m.d.comb += [result.valid.eq(1), result.payload.eq(one.o.payload)]
+            now = Signal()
+            m.d.comb += now.eq(before | one.o.valid)
+            before = now
+        return result
 
     def _route(self, m: Module, normaliser: Normaliser, root: Root, divider: Divider, bits: int) -> None:
         """Sums go from the normaliser to the divider; moments take the root on the way."""
         softmax, normal = self.kept.softmax, normaliser.o
         base, mant = self._mantissa(m)
+        self.base = base
         length, halved = Signal(7), Signal(7)
         m.d.comb += [
             divider.mant.eq(mant),
@@ -238,15 +297,15 @@ class RowUnit(wiring.Component):
             self.minus_mean.eq(means.read_data),
         ]
 
-    def _factors(self, m: Module, divider: Divider) -> None:
+    def _factors(self, m: Module, result) -> None:
         m.submodules.factors = factors = Sram(self.config.accumulator.stat_rows, ROW_MULT_BITS + SHIFT_BITS)
         word, left, busy = Signal(RowFactor), Signal(16), Signal()
-        with m.If(~(divider.o.p.zero | divider.o.p.shift[SHIFT_BITS])):
-            m.d.comb += [word.mult.eq(divider.o.p.value), word.shift.eq(divider.o.p.shift)]
+        with m.If(~(result.p.zero | result.p.shift[SHIFT_BITS])):
+            m.d.comb += [word.mult.eq(result.p.value), word.shift.eq(result.p.shift)]
         m.d.comb += [
-            divider.o.ready.eq(1),
-            factors.write_en.eq(divider.o.valid),
-            factors.write_address.eq(divider.o.p.stat),
+            *([result.ready.eq(1)] if softmax_engines(self.config) == 1 else []),
+            factors.write_en.eq(result.valid),
+            factors.write_address.eq(result.p.stat),
             factors.write_data.eq(word),
             factors.read_en.eq(self.lookup_en),
             factors.read_address.eq(self.lookup_stat),
@@ -257,5 +316,5 @@ class RowUnit(wiring.Component):
             m.d.sync += busy.eq(1)
         with m.If(self.prepared):
             m.d.sync += left.eq(self.kept.m)
-        with m.Elif(divider.o.valid):
+        with m.Elif(result.valid):
             m.d.sync += [left.eq(left - 1), busy.eq(left != 1)]

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import ceil_log2
 
 from celosia.hw import isa
-from celosia.hw.array.pe import sum_bits
+from celosia.hw.array.payloads import partial_bits
 from celosia.hw.array.unit import Array
 from celosia.hw.config import Config
 from celosia.hw.hdp.widths import RHO_ONE
@@ -27,8 +27,10 @@ from celosia.sim.bench import harness
 from celosia.sim.bench.array_hdp_model import (
     Fields,
     HdpModel,
+    Step,
     random_decide,
     random_gather,
+    random_keys,
     random_rule,
 )
 from celosia.sim.bench.array_model import random_matmul
@@ -36,7 +38,6 @@ from celosia.sim.bench.ports import ReadPortModel, UnitDriver, instruction
 from celosia.sim.bench.streams import StreamSink, StreamSource
 
 CASES = 30
-Step = tuple[Opcode, Fields]
 
 
 class HdpSystem(wiring.Component):
@@ -61,7 +62,7 @@ class HdpSystem(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         m.submodules.array = array = Array(self.config)
-        m.submodules.accumulator = accumulator = Accumulator(self.config, sum_bits(self.config.array.rows))
+        m.submodules.accumulator = accumulator = Accumulator(self.config, partial_bits(self.config))
         for name in ("control", "kept"):
             connect(m, flipped(getattr(self, name)), getattr(array, name))
         for name in ("a", "b"):
@@ -107,9 +108,9 @@ class Bench:
         await self.finished()
 
     def issue(self, *steps: Step) -> int:
-        """Issue instructions; the rows they launch."""
+        """Issue instructions, and KEYS before those that need them; the rows they launch."""
         rows = 0
-        for opcode, fields in steps:
+        for opcode, fields in self.model.prepared(*steps):
             rows += self.model.run(opcode, fields)
             self.masks.append(self.rng.getrandbits(isa.UNITS))
             self.unit.issue(instruction(opcode, signal=self.masks[-1], **fields))
@@ -126,6 +127,9 @@ class Bench:
         """Wait for all instructions; their ends are told in order, and nothing is left."""
         assert await self.unit.finished(len(self.masks), timeout=20_000) == self.masks
         await self.unit.hub.cycles(3)
+        if self.config.rate > 1 and self.unit.busy:
+            # Keys that no DECIDE has waited for.
+            await self.unit.hub.cycles(20 * self.config.hdp.keys * self.config.hdp.head_width // self.config.array.rows)
         assert not self.unit.busy
         assert self.unit.statuses[Status.BUSY] == self.rows
 
@@ -160,13 +164,25 @@ class Bench:
     def head(self, rows: int, **fixed: int) -> list[Step]:
         """DECIDEs of a head of so many rows of blocks, of different lists."""
         assert self.config.hdp is not None
-        shared = random_rule(self.rng, self.config) | {"length": random_decide(self.rng, self.config)["length"]} | fixed
+        decide = random_decide(self.rng, self.config)
+        # Keys that are held stay the same ones.
+        same = ("length", "half", "k_tiles", "b_address", "b_stride") if self.config.rate > 1 else ("length",)
+        shared = random_rule(self.rng, self.config) | {name: decide[name] for name in same} | fixed
         lists = self.rng.sample(range(self.config.hdp.lists), rows)
         return [
             (Opcode.DECIDE, random_decide(self.rng, self.config, **shared, list=number, end_head=int(number == last)))
             for last in lists[-1:]
             for number in lists
         ]
+
+    def held(self) -> list[Step]:
+        """A DECIDE of what a half of the key store holds, if one holds anything."""
+        halves = [(half, keys) for half, keys in enumerate(self.model.held) if keys is not None]
+        if not halves:
+            return []
+        half, (length, k_tiles) = self.rng.choice(halves)
+        fixed = {"half": half, "length": length, "k_tiles": k_tiles, "end_head": 1}
+        return [(Opcode.DECIDE, random_decide(self.rng, self.config, **fixed))]
 
 
 async def _random(dut, stall: float, port_latency) -> None:
@@ -181,6 +197,8 @@ async def _random(dut, stall: float, port_latency) -> None:
             made = bench.head(rng.randint(1, 4))
         elif kind == 1:
             made = [(Opcode.MATMUL, random_matmul(rng, bench.config))]
+        elif kind == 2 and bench.config.rate > 1:
+            made = [(Opcode.KEYS, random_keys(rng, bench.config)), *bench.held()]
         bench.issue(*made)
         for _ in range(rng.randint(1, 4)):
             bench.issue((Opcode.MATMUL, random_gather(rng, bench.model)))
@@ -230,7 +248,7 @@ def full_decide(config: Config, place: int, **fixed: int) -> Step:
     assert hdp is not None
     tiles = hdp.keys // columns
     fields = {
-        "m": rows,
+        "m": min(rows, columns) if hdp.rate > 1 else rows,
         "k_tiles": hdp.head_width // rows,
         "n_tiles": tiles,
         "length": hdp.keys,
@@ -249,6 +267,7 @@ def full_decide(config: Config, place: int, **fixed: int) -> Step:
         "limit": 0,
         "rho": 0,
         "fill": 0,
+        "half": 0,
     }
     return Opcode.DECIDE, fields | fixed
 
@@ -287,9 +306,9 @@ def _illegal(config: Config) -> list[tuple[Opcode, Fields, tuple[Trap, int]]]:
         ({"transposed": 0, "b_address": words - last}, (scratchpad, words)),
         ({"a_address": words}, (scratchpad, words)),
     ]
-    return [(Opcode.DECIDE, decide | fields, want) for fields, want in changes] + [
-        (Opcode.MATMUL, gather | fields, want) for fields, want in gathers
-    ]
+    # Where keys stream: `array_hdp_keys`.
+    decides = [(Opcode.DECIDE, decide | fields, want) for fields, want in changes if hdp.rate == 1]
+    return decides + [(Opcode.MATMUL, gather | fields, want) for fields, want in gathers]
 
 
 @cocotb.test()
@@ -306,6 +325,7 @@ async def faults(dut) -> None:
     good = {"rho": RHO_ONE, "k_tiles": 1, "a_address": hdp.keys, "m": 1, "list": 3}
     for opcode, fields, want in _illegal(config):
         bench.masks.clear()
+        bench.model.held = [None, None]
         done = len(bench.unit.done)
         bench.issue(full_decide(config, 3, **{name: value for name, value in good.items() if name != "list"}))
         assert list(bench.model.lists[3]) == [hdp.keys - 1]
@@ -315,7 +335,7 @@ async def faults(dut) -> None:
         bench.unit.issue(instruction(Opcode.MATMUL, m=1, n_tiles=1, k_tiles=1))
         await bench.unit.hub.cycles(300)
         assert len(bench.unit.issued) == taken
-        assert len(bench.unit.done) == done + 1, f"{opcode} {fields}"
+        assert len(bench.unit.done) == done + len(bench.masks), f"{opcode} {fields}"
         await harness.reset(dut)
 
 
@@ -325,7 +345,8 @@ async def works_after_a_reset_at_any_moment(dut) -> None:
     bench = Bench(dut, 0.1, (1, 4))
     await bench.start()
     for wait in (9, 30, 47, 80, 133):
-        bench.unit.issue(*(instruction(opcode, **fields) for opcode, fields in bench.head(3)))
+        steps = bench.model.prepared(*bench.head(3))
+        bench.unit.issue(*(instruction(opcode, **fields) for opcode, fields in steps))
         bench.unit.issue(instruction(Opcode.MATMUL, m=1, n_tiles=1, k_tiles=1, gather=1, list=0))
         await bench.unit.hub.cycles(wait)
         await harness.reset(dut)

@@ -26,6 +26,27 @@ from celosia.sw.golden.hdp import (
 from celosia.sw.golden.matmul import matmul
 
 Fields = dict[str, Any]
+Step = tuple[isa.Opcode, Fields]
+Held = tuple[int, int]
+"""Keys and k tiles in a half of the key store."""
+
+
+def half_keys(config: Config, k_tiles: int) -> int:
+    """Keys that half of the key store holds: words of `rate` k tiles each, as many as half of the widest keys need; at
+    rate 4 two keys of one or two k tiles share a word."""
+    assert config.hdp is not None
+    rate, widest = config.hdp.rate, config.hdp.head_width // config.array.rows
+    words = config.hdp.keys // 2 * -(-widest // rate)
+    shared = 2 if rate == 4 and k_tiles <= 2 else 1
+    return min(config.hdp.keys, shared * (words // -(-k_tiles // rate)))
+
+
+def hold(held: list[Held | None], config: Config, f: Fields) -> None:
+    """What the halves of the key store hold after a KEYS."""
+    longer = [one is not None and one[0] > half_keys(config, one[1]) for one in (*held, (f["length"], f["k_tiles"]))]
+    if any(longer):
+        held[:] = [None, None]
+    held[f["half"]] = (f["length"], f["k_tiles"])
 
 
 class HdpModel:
@@ -39,6 +60,22 @@ class HdpModel:
         self.lists: dict[int, np.ndarray] = {}
         self.slots: dict[int, bool] = {}
         self.importance = 0
+        # Integer parts of the keys in the halves of the key store, and how many: at nibble rates above 1.
+        self.store: dict[int, np.ndarray] = {}
+        self.held: list[Held | None] = [None, None]
+
+    def prepared(self, *steps: Step) -> list[Step]:
+        """The instructions, with a KEYS before each DECIDE whose keys the store does not hold."""
+        held, made = list(self.held), []
+        for opcode, f in steps:
+            if opcode is isa.Opcode.DECIDE and self.hdp.rate > 1 and held[f["half"]] != (f["length"], f["k_tiles"]):
+                keys = {name: f[name] for name in ("b_address", "b_stride", "length", "k_tiles", "half")}
+                made.append((isa.Opcode.KEYS, keys))
+                hold(held, self.config, keys)
+            if opcode is isa.Opcode.KEYS:
+                hold(held, self.config, f)
+            made.append((opcode, f))
+        return made
 
     def count(self, f: Fields) -> int:
         """Keys that a gather works on."""
@@ -46,6 +83,11 @@ class HdpModel:
 
     def run(self, opcode: isa.Opcode, f: Fields) -> int:
         """Execute an instruction; the rows that it launches."""
+        if opcode is isa.Opcode.KEYS:
+            codes = self._codes(f["b_address"], f["b_stride"], f["length"], f["k_tiles"])
+            self.store[f["half"]] = split(codes)[0]
+            hold(self.held, self.config, f)
+            return 0
         if opcode is isa.Opcode.DECIDE:
             return self._decide(f)
         rows = self._gather(f) if f.get("gather") else result_rows(self.config, self.memory, f, 0)
@@ -62,8 +104,12 @@ class HdpModel:
     def _decide(self, f: Fields) -> int:
         columns = self.config.array.columns
         query = self._codes(f["a_address"], f["a_stride"], f["m"], f["k_tiles"])
-        keys = self._codes(f["b_address"], f["b_stride"], f["n_tiles"] * columns, f["k_tiles"])
-        scores = integer_scores(split(query)[0], split(keys)[0])
+        if self.hdp.rate > 1:
+            keys = np.zeros((f["n_tiles"] * columns, query.shape[1]), np.int64)
+            keys[: f["length"]] = self.store[f["half"]]
+        else:
+            keys = split(self._codes(f["b_address"], f["b_stride"], f["n_tiles"] * columns, f["k_tiles"]))[0]
+        scores = integer_scores(split(query)[0], keys)
         valid = np.broadcast_to(np.arange(scores.shape[1]) < f["length"], scores.shape)
         shape = BlockShape(f["m"], 1 << f["wide"])
         (rule,) = (rule for rule, flags in RULES.items() if all(f[name] == flag for name, flag in flags.items()))
@@ -76,10 +122,23 @@ class HdpModel:
         if f["end_head"]:
             self.slots[f["slot"]] = bool(keep_heads(self.importance, f["limit"]))
             self.importance = 0
+        if self.hdp.rate > 1:
+            return self._streamed(f, scores)
         rows = range(f["acc_address"], f["acc_address"] + f["m"])
         self.acc.rows[rows] = scores[:, -columns:]
         self.written.update(rows)
         return f["m"] * f["n_tiles"] * f["k_tiles"]
+
+    def _streamed(self, f: Fields, scores: np.ndarray) -> int:
+        """Where keys stream: several passes leave a key's scores in a row each, one leaves nothing."""
+        passes = -(-f["k_tiles"] // self.hdp.rate)
+        if passes > 1:
+            rows = range(f["acc_address"], f["acc_address"] + f["length"])
+            self.acc.rows[rows] = 0
+            self.acc.rows[rows, : f["m"]] = scores[:, : f["length"]].T
+            self.written.update(rows)
+        paired = self.hdp.rate == 4 and f["k_tiles"] <= 2
+        return passes * (-(-f["length"] // 2) if paired else f["length"])
 
     def _gather(self, f: Fields) -> list[ResultRow]:
         """The matmul of the kept keys alone: in a scratchpad where they are all that there is."""
@@ -143,8 +202,9 @@ def random_decide(rng: random.Random, config: Config, **fixed: Any) -> Fields:
     """Fields of a legal DECIDE. `fixed` fields are kept."""
     hdp, rows, columns = config.hdp, config.array.rows, config.array.columns
     assert hdp is not None
+    most = min(rows, columns) if hdp.rate > 1 else rows
     f = random_rule(rng, config) | {
-        "m": rng.choice([1, rows, rng.randint(1, rows)]),
+        "m": rng.choice([1, most, rng.randint(1, most)]),
         "k_tiles": rng.randint(1, hdp.head_width // rows),
         "length": rng.choice([1, hdp.keys, rng.randint(1, hdp.keys), rng.randint(1, 3 * columns)]),
         "limit": rng.choice([-(1 << 31), (1 << 31) - 1, 0, rng.randint(-999, 9999)]),
@@ -153,6 +213,8 @@ def random_decide(rng: random.Random, config: Config, **fixed: Any) -> Fields:
         "end_head": rng.getrandbits(1),
     }
     f |= fixed
+    if hdp.rate > 1:
+        f.setdefault("half", rng.getrandbits(1) if f["length"] <= half_keys(config, f["k_tiles"]) else 0)
     f["n_tiles"] = -(-f["length"] // columns)
     a_stride, b_stride = f["m"] + rng.randint(0, 3), f["n_tiles"] * columns + rng.randint(0, 3)
     words = config.scratchpad_words
@@ -163,6 +225,12 @@ def random_decide(rng: random.Random, config: Config, **fixed: Any) -> Fields:
         "b_address": rng.randint(0, words - f["k_tiles"] * b_stride),
         "acc_address": rng.randint(0, 8),
     } | f
+
+
+def random_keys(rng: random.Random, config: Config, **fixed: Any) -> Fields:
+    """Fields of a legal KEYS."""
+    decide = random_decide(rng, config, **fixed)
+    return {name: decide[name] for name in ("b_address", "b_stride", "length", "k_tiles", "half")}
 
 
 def random_gather(rng: random.Random, model: HdpModel, **fixed: Any) -> Fields:

@@ -32,7 +32,7 @@ bench = functools.partial(cocotb.test, timeout_time=1_000_000, timeout_unit="ste
 
 def random_instruction(rng: random.Random, unit: isa.Unit, *, wait: int = 0, signal: int = 0) -> int:
     """An instruction of the unit with random fields, reserved ones zero; none of HDP."""
-    opcode = rng.choice(legal_opcodes(unit, hdp=False))
+    opcode = rng.choice(legal_opcodes(unit, rate=0))
     fields = {}
     for name, field in isa.LAYOUTS[opcode].as_shape():
         if name != "head" and not name.startswith("reserved") and name not in isa.HDP_FIELDS:

@@ -9,7 +9,7 @@ import numpy as np
 
 from celosia.hw.hdp.config import EngineConfig
 from celosia.hw.hdp.engine import SparsityEngine
-from celosia.hw.hdp.layouts import Beat, Head, Masks, Setting
+from celosia.hw.hdp.layouts import Head, Masks, Setting, beat_layout
 from celosia.hw.hdp.widths import RHO_ONE, Importance
 from celosia.sim.bench import harness
 from celosia.sim.bench.hdp_model import Choice, Masked, random_choice, random_scores
@@ -20,8 +20,8 @@ from celosia.sw.golden.hdp import BlockShape
 class Pacer:
     """Gives `beats` rows of blocks while no more than `room` groups are under way, as the array does with DECIDEs."""
 
-    def __init__(self, beats: StreamSource, masks: StreamSink, room: int) -> None:
-        self.beats, self.masks, self.room = beats, masks, room
+    def __init__(self, config: EngineConfig, beats: StreamSource, masks: StreamSink, room: int) -> None:
+        self.config, self.beats, self.masks, self.room = config, beats, masks, room
         self.rows: deque[list[dict]] = deque()
         self.sent = 0
         beats.hub.agents.append(self)
@@ -38,11 +38,16 @@ class Pacer:
     def step(self) -> None:
         """See `Agent`."""
         while self.rows:
-            groups = sum(beat["last"] for beat in self.rows[0])
+            groups = self._groups(self.rows[0])
             if self.sent - len(self.masks.values) + groups > self.room:
                 break
             self.sent += groups
             self.beats.send(self.rows.popleft())
+
+    def _groups(self, beats: list[dict]) -> int:
+        if not self.config.stream:
+            return sum(beat["last"] for beat in beats)
+        return -(-sum(1 + beat.get("pair", 0) for beat in beats) // self.config.columns)
 
     def reset(self) -> None:
         """See `Agent`. What was queued is dropped."""
@@ -62,11 +67,11 @@ class Bench:
     async def start(self, gaps: float = 0.0, stall: float = 0.0) -> None:
         """Reset."""
         config = self.config
-        self.beats = StreamSource(self.dut, "i", Beat(config), stall=gaps)
+        self.beats = StreamSource(self.dut, "i", beat_layout(config), stall=gaps)
         self.masks = StreamSink(self.dut, "masks", Masks(config), stall=stall)
         self.heads = StreamSink(self.dut, "head", Head())
         self.setting = Codec(Setting(config))
-        self.pacer = Pacer(self.beats, self.masks, self.engine.depth - 1)
+        self.pacer = Pacer(config, self.beats, self.masks, self.engine.depth - 1)
         self.rng = await harness.start(self.dut)
 
     def restart(self, choice: Choice) -> None:

@@ -49,11 +49,16 @@ class Masked:
         """Lengths of what is sent: of each row of blocks, the beats of each group."""
         rows, columns = self.scores.shape
         height = choice.shape.height
+        if config.stream:
+            keys = [min(config.columns, columns - left) for left in range(0, columns, config.columns)]
+            return [[-(-some // config.stream) for some in keys] for _ in range(0, rows, height)]
         return [[min(height, rows - top)] * -(-columns // config.columns) for top in range(0, rows, height)]
 
     def beats(self, config: EngineConfig, choice: Choice, rng: random.Random) -> list[dict]:
-        """Fields of `Beat`, in order; where a score is not valid, anything."""
+        """Fields of `Beat` or `KeyBeat`, in order; where a score is not valid, anything."""
         score = config.score
+        if config.stream:
+            return self._key_beats(config, choice, rng)
         height, (rows, columns) = choice.shape.height, self.scores.shape
         beats = []
         for top in range(0, rows, height):
@@ -71,6 +76,27 @@ class Masked:
                     beats.append(
                         {"last": last, "end_row": end_row, "end_head": end_head, "valid": valid, "scores": scores}
                     )
+        return beats
+
+    def _key_beats(self, config: EngineConfig, choice: Choice, rng: random.Random) -> list[dict]:
+        """All queries of a row of blocks, a key or two at a time."""
+        height, (rows, columns) = choice.shape.height, self.scores.shape
+        beats, score = [], config.score
+        for top in range(0, rows, height):
+            bottom = min(top + height, rows)
+            for left in range(0, columns, config.stream):
+                valid, scores = [0] * config.stream, []
+                for key in range(config.stream):
+                    values = [rng.randint(score.low, score.high) for _ in range(config.height)]
+                    for query in range(top, bottom):
+                        if left + key < columns and self.mask[query, left + key]:
+                            valid[key] |= 1 << query - top
+                            values[query - top] = int(self.scores[query, left + key])
+                    scores.append(values)
+                end_row = left + config.stream >= columns
+                end = {"end_row": end_row, "end_head": end_row and bottom == rows}
+                pair = {"pair": left + 1 < columns} if config.stream > 1 else {}
+                beats.append({"valid": valid, "scores": scores, **end, **pair})
         return beats
 
     def theta(self, choice: Choice) -> tuple[np.ndarray, np.ndarray]:

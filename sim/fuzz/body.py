@@ -41,6 +41,8 @@ class Body:
         if self.config.hdp is not None:
             self.pruned = PrunedBody(self, self.config.hdp)
             self._makers |= {self.pruned.decide: 6, self.pruned.matmul: 6, self.pruned.attention: 8}
+        if self.pruned is not None and self.config.rate > 1:
+            self._makers |= {self.pruned.keys: 5}
 
     def fill(self, length: int) -> None:
         """Add until there are `length` instructions."""

@@ -82,6 +82,7 @@ class Builder:
         self.rng = random.Random(self.seed)
         self.np_rng = np.random.default_rng(self.seed)
         self.machine = Machine(self.config)
+        self._copied: list[tuple[int, Region]] = []  # halves and keys of KEYS that no DECIDE has followed
         self._pieces: list[Raw] = []
         self._constants = 0
         self.scratch = self.np_rng.integers(0, 256, SCRATCH_BYTES, dtype=np.uint8)
@@ -115,6 +116,8 @@ class Builder:
         reads, writes = regions(one, self.config)
         if not self._in_range(reads + writes) or not self._unambiguous(one, reads, writes):
             return False
+        if np.intersect1d(self._keys_in_use(), cells(writes, Space.SCRATCHPAD)).size:
+            return False
         before = {name: copy.copy(getattr(self.machine, name)) for name in _STATE if name != "memory"}
         try:
             self.machine.execute(one)
@@ -122,8 +125,22 @@ class Builder:
             for name, value in before.items():
                 setattr(self.machine, name, value)
             return False
+        if opcode is Opcode.KEYS:
+            self._copied.append((one.half, reads[0]))
+        if opcode is Opcode.DECIDE:
+            reads = reads + self._known_to_be_copied(one.half)
         self.ops.append(Op(opcode, fields, reads, writes))
         return True
+
+    def _keys_in_use(self) -> npt.NDArray[np.int64]:
+        """Words of keys that may not have been copied to the key store yet: nobody can know when they are."""
+        return cells([region for _, region in self._copied], Space.SCRATCHPAD)
+
+    def _known_to_be_copied(self, half: int) -> list[Region]:
+        """Keys that a DECIDE waits for: those of the last KEYS of its half, and of all before that one."""
+        last = max((index + 1 for index, (other, _) in enumerate(self._copied) if other == half), default=0)
+        known, self._copied = [region for _, region in self._copied[:last]], self._copied[last:]
+        return known
 
     def must(self, opcode: Opcode, **fields: int) -> None:
         """Add an instruction that is known to be legal."""

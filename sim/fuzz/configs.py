@@ -19,6 +19,26 @@ CONFIGS: dict[str, Config] = {
     "tiny": PRESETS["tiny"],
     # The same with hybrid dynamic pruning: fewer lists than are in use, short ones.
     "pruned": replace(PRESETS["tiny"], hdp=HdpConfig(lists=8, keys=64, head_width=16)),
+    # Two products of nibbles a PE, as fast a key as there are channels in two tiles; little room for keys.
+    "pruned2": replace(PRESETS["tiny"], hdp=HdpConfig(lists=8, keys=32, head_width=24, rate=2)),
+    # Four: two keys at a time of short heads, several passes of long ones; and neither rows nor columns alike.
+    "pruned4": replace(PRESETS["tiny"], hdp=HdpConfig(lists=8, keys=64, head_width=32, rate=4)),
+    "pruned4tall": Config(
+        array=ArrayConfig(rows=8, columns=4),
+        scratchpad=ScratchpadConfig(kib=16),
+        accumulator=AccumulatorConfig(kib=8, banks=2, stat_rows=64),
+        bus=BusConfig(bytes=8, burst=8, outstanding=4),
+        post=PostConfig(lanes=4, max_channels=1024),
+        hdp=HdpConfig(lists=8, keys=32, head_width=40, rate=4),
+    ),
+    "pruned4wide": Config(
+        array=ArrayConfig(rows=4, columns=8, stages=2),
+        scratchpad=ScratchpadConfig(kib=16),
+        accumulator=AccumulatorConfig(kib=8, banks=2, stat_rows=64),
+        bus=BusConfig(bytes=8, burst=8, outstanding=4),
+        post=PostConfig(lanes=4, max_channels=1024),
+        hdp=HdpConfig(lists=8, keys=64, head_width=24, widest=4, rate=4),
+    ),
     # More rows than columns: a scratchpad word serves several tiles; two beats a word, short bursts; I-BERT's kernels.
     "tall": Config(
         array=ArrayConfig(rows=8, columns=4),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from celosia.hw.config import HdpConfig
 from celosia.hw.hdp.layouts import RULES
 from celosia.hw.isa import HEAD_SLOTS, Opcode
+from celosia.sw.compiler.regions import store_keys
 from celosia.sw.compiler.sync import Space
 
 if TYPE_CHECKING:
@@ -18,33 +19,68 @@ class PrunedBody:
         self.body, self.hdp, self.rng, self.config = body, hdp, body.rng, body.config
         self.setting: dict[str, int] = {}
         self.recent = 0  # the list that was written last
+        self.fresh: set[int] = set()  # halves of the key store that no DECIDE has used
 
     def close(self) -> None:
-        """End the head that has begun: the next program on the same device begins with a new one."""
-        while self.setting:
-            self.decide(end_head=1)
+        """Use what the key store holds, and end the head that has begun: the next program on the same device begins
+        with a new one."""
+        while self.fresh or self.setting:
+            self.decide(end_head=1, **({"half": min(self.fresh)} if self.fresh else {}))
+
+    def keys(self) -> bool:
+        """A KEYS."""
+        rng, hdp = self.rng, self.hdp
+        half, k_tiles = rng.randint(0, 1), rng.randint(1, hdp.head_width // self.config.array.rows)
+        most = store_keys(self.config, k_tiles)
+        lengths = [1, most, *(rng.randint(1, most) for _ in range(5))]
+        length = rng.choice(lengths if half else [*lengths, hdp.keys, *(rng.randint(1, hdp.keys) for _ in range(3))])
+        b_address, b_stride = self.body.tensor(k_tiles, length, written=False)
+        added = self.body.builder.add(
+            Opcode.KEYS, b_address=b_address, b_stride=b_stride, k_tiles=k_tiles, length=length, half=half
+        )
+        if added:
+            self.fresh = {one for one in self.fresh if one in self.body.builder.machine.pruning.store} | {half}
+        return added
 
     def decide(self, **fixed: int) -> bool:
         """A DECIDE."""
         rng, config, body = self.rng, self.config, self.body
-        rows, columns = config.array.rows, config.array.columns
-        m = rng.choice([1, rows, rows, rng.randint(1, rows)])
-        length = rng.choice([1, columns, self.hdp.keys, *(rng.randint(1, self.hdp.keys) for _ in range(5))])
-        n_tiles, k_tiles = -(-length // columns), rng.randint(1, self.hdp.head_width // rows)
+        high, columns = config.block_height, config.array.columns
+        m = rng.choice([1, high, high, rng.randint(1, high)])
+        chosen = self._keys(fixed.get("half"))
+        if chosen is None:
+            return False
+        length, k_tiles = chosen["length"], chosen["k_tiles"]
+        n_tiles = -(-length // columns)
         a_address, a_stride = body.tensor(k_tiles, m, written=False)
         b_address, b_stride = body.tensor(k_tiles, n_tiles * columns, written=False)
         setting = self.setting or self._new_setting()
-        fields = setting | {
+        sums = m if config.rate == 1 else length if k_tiles > config.rate else 1
+        fields = setting | chosen | {
             "a_address": a_address, "a_stride": a_stride, "b_address": b_address, "b_stride": b_stride,
-            "acc_address": body.place(Space.ACCUMULATOR, m), "m": m, "n_tiles": n_tiles, "k_tiles": k_tiles,
-            "length": length, "limit": self._limit(), "list": rng.randrange(self.hdp.lists),
+            "acc_address": body.place(Space.ACCUMULATOR, sums), "m": m, "n_tiles": n_tiles, "limit": self._limit(),
+            "list": rng.randrange(self.hdp.lists),
             "slot": rng.randrange(HEAD_SLOTS), "end_head": int(rng.random() < 0.4), **fixed,
         }  # fmt: skip
         added = body.builder.add(Opcode.DECIDE, **fields)
         if added:
+            self.fresh.discard(fields.get("half", 0))
             self.recent = fields["list"]
             self.setting = {} if fields["end_head"] else setting
         return added
+
+    def _keys(self, half: int | None) -> dict[str, int] | None:
+        """Size of a DECIDE's keys: any, or that of what the key store holds in `half`, or in one of them."""
+        rng, hdp, columns = self.rng, self.hdp, self.config.array.columns
+        if hdp.rate == 1:
+            length = rng.choice([1, columns, hdp.keys, *(rng.randint(1, hdp.keys) for _ in range(5))])
+            return {"length": length, "k_tiles": rng.randint(1, hdp.head_width // self.config.array.rows)}
+        pruning = self.body.builder.machine.pruning
+        if not pruning.store and not self.keys():
+            return None
+        store = self.body.builder.machine.pruning.store
+        half = rng.choice(sorted(store)) if half is None else half
+        return {"half": half, "length": len(store[half].keys), "k_tiles": store[half].k_tiles}
 
     def _new_setting(self) -> dict[str, int]:
         rule = self.rng.choice(list(RULES))

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from celosia.hw.hdp.core.presets import COPROCESSORS, override_core
+from celosia.hw.coprocessor.presets import COPROCESSORS, override_core
 from celosia.sw.cli import output, plugins
 from celosia.sw.cli.errors import CliError
 from celosia.sw.cli.options import Choice, ConfigOption, JsonOption, PresetOption, SetOption, pick, resolve

@@ -1,19 +1,24 @@
 """`celosia bench`: workloads on a device, and where the cycles went."""
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, cast
 
 import typer
 
+from celosia.hw.config import COPROCESSOR
+from celosia.hw.coprocessor.config import CoprocessorConfig
 from celosia.sw.cli import output
 from celosia.sw.cli.errors import FAILED, CliError
+from celosia.sw.cli.layers import Subject, shape_of
 from celosia.sw.cli.options import (
+    AnyPresetOption,
+    CalibrationOption,
     Choice,
     ConfigOption,
     DeviceKind,
     DeviceOption,
     JsonOption,
     LatencyOption,
-    PresetOption,
     SeedOption,
     SetOption,
     StallsOption,
@@ -33,10 +38,22 @@ def bench(
         typer.Option(
             "--workload",
             help="Only this one; may be repeated. attention-L-DH-S: heads of L tokens and DH channels with S % of the "
-            "blocks pruned, beside the same without pruning.",
+            "blocks pruned, beside the same without pruning; attention-L-DH-S-H: H % of the heads too. attention-L-DH: "
+            "heads of a layer of --model, pruned by --hdp.",
         ),
     ] = None,
-    preset: PresetOption = None,
+    hdp: Annotated[
+        Path | None, typer.Option("--hdp", metavar="POLICY", help="For --model: a file of `celosia calibrate hdp`.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(metavar="MODEL", help="Network of attention-L-DH, as in `run`.")] = None,
+    layer: Annotated[
+        list[int] | None, typer.Option(min=0, help="Layer of --model, from 0; may be repeated.  [default: all]")
+    ] = None,
+    long: Annotated[
+        Path | None, typer.Option("--long", help="Text file for --model, of at least L tokens.  [default: built in]")
+    ] = None,
+    calibration: CalibrationOption = None,
+    preset: AnyPresetOption = None,
     config: ConfigOption = None,
     settings: SetOption = None,
     device: DeviceOption = DeviceKind.RTL,
@@ -55,15 +72,25 @@ def bench(
     json: JsonOption = False,
 ) -> None:
     """Measure workloads: cycles, utilisation of the array, and what it waited for."""
-    choice = resolve(preset, config, settings)
+    choice = resolve(preset, config, settings, coprocessors=True)
     if json and markdown:
         raise CliError("--json and --markdown exclude one another: give one of them")
     from celosia.sw.attention import attention_workload
     from celosia.sw.workloads import WORKLOADS
 
-    names = [name if attention_workload(name) else pick("workload", name, WORKLOADS) for name in workload or WORKLOADS]
+    subject = Subject(model, hdp, layer, long, calibration)
+    subject.check(workload or [])
+    if choice.config.rate == COPROCESSOR:
+        from celosia.sw.cli.cores import check_workloads, default_workloads
+
+        names = check_workloads(workload or default_workloads(cast(CoprocessorConfig, choice.config)))
+    else:
+        names = [
+            name if shape_of(name) or attention_workload(name) else pick("workload", name, WORKLOADS)
+            for name in workload or WORKLOADS
+        ]
     bus = {"latency": latency, "stalls": stalls, "seed": seed}
-    results = measure(choice, names, device, bus, check, fill)
+    results = measure(choice, names, device, bus, check, subject, fill)
     if json:
         output.print_json(results)
     elif markdown:
@@ -90,11 +117,15 @@ def measure(
     kind: DeviceKind,
     bus: dict[str, Any],
     check: bool = True,
+    subject: Subject | None = None,
     fill: bool | None = None,
 ) -> list[dict[str, Any]]:
     """Results of workloads, in the form of `describe`. `bus`: latency, stalls and seed of the RTL device's memory.
-    `fill`: of attention workloads, as `measure_heads`."""
+
+    `subject`: whose heads those of workloads `attention-L-DH` are. `fill`: of attention workloads, as `measure_heads`.
+    """
     from celosia.sw.attention import attention_workload
+    from celosia.sw.cli.cores import measure_cores
     from celosia.sw.cli.execution import Runner, open_device
     from celosia.sw.cli.heads import measure_heads
     from celosia.sw.cli.network import Network, prepare
@@ -103,7 +134,14 @@ def measure(
     networks: dict[Any, Network] = {}
     results = []
     for name in names:
+        if subject is not None and shape_of(name):
+            layers = subject.workloads(name, choice.config)
+            results += [measure_heads(choice, one, kind, bus, check, fill) for one in layers]
+            continue
         if (attention := attention_workload(name)) is not None:
+            if choice.config.rate == COPROCESSOR:
+                results.append(measure_cores(choice, attention, kind, bus, check))
+                continue
             results.append(measure_heads(choice, attention, kind, bus, check, fill))
             continue
         workload = WORKLOADS[name]

@@ -8,19 +8,19 @@ import typer
 
 from celosia.sw.cli import output
 from celosia.sw.cli.errors import CliError
-from celosia.sw.cli.options import ConfigOption, JsonOption, PresetOption, SetOption, resolve
+from celosia.sw.cli.options import AnyPresetOption, ConfigOption, JsonOption, SetOption, resolve
 
 
 def generate(
     folder: Annotated[Path, typer.Option("-o", "--output", help="Folder to write.")],
-    preset: PresetOption = None,
+    preset: AnyPresetOption = None,
     config: ConfigOption = None,
     settings: SetOption = None,
     name: Annotated[str, typer.Option(help="Name of the top module and of the files.")] = "celosia",
     json: JsonOption = False,
 ) -> None:
     """Write an accelerator: one Verilog file, manifest.json, a C header, and a page of registers and instructions."""
-    choice = resolve(preset, config, settings)
+    choice = resolve(preset, config, settings, coprocessors=True)
     output.check_writable(folder)  # told before the generation, not after it
     from celosia.hw.emit.package import PackageError
     from celosia.hw.emit.package import generate as write

@@ -9,21 +9,22 @@ from celosia.sw.cli.options import Choice, DeviceKind
 
 if TYPE_CHECKING:
     from celosia.hw.config import Config
-    from celosia.sw.attention import AttentionWorkload
+    from celosia.sw.attention import HeadsWorkload
     from celosia.sw.cli.execution import Outcome
     from celosia.sw.compiler.program import Program
     from celosia.sw.model.hdp import HdpPolicy
     from celosia.sw.performance.prediction import Prediction
 
 PRUNED_COLUMNS = [
-    "workload", ">blocks pruned", ">fill", ">ideal", ">cycles", ">modelled", ">dense", ">modelled", ">speed-up",
+    "workload", ">blocks pruned", ">heads pruned", ">fill", ">ideal", ">cycles", ">modelled", ">dense", ">modelled",
+    ">speed-up",
     ">K and V not read", "= golden",
 ]  # fmt: skip
 
 
 def measure_heads(
     choice: Choice,
-    workload: "AttentionWorkload",
+    workload: "HeadsWorkload",
     kind: DeviceKind,
     bus: dict[str, Any],
     check: bool = True,
@@ -32,8 +33,10 @@ def measure_heads(
     """The result of an attention workload, in the form of `bench.describe`, and more.
 
     `fill`: rows of blocks fill their last tile; where it is None, if the accelerator can, and the share can be reached.
-    `block_sparsity`, `head_sparsity`: shares that were pruned, behind fill. `ideal_cycles`: of the integer pass, and of
-    Q x K and P x V of kept blocks. `phases`: cycles of the array by what it works on, if nothing holds it up.
+    `block_sparsity`, `head_sparsity`: shares that were pruned, behind fill. `rate`: of the integer pass.
+    `ideal_cycles`: of the integer pass at its rate, and of Q x K and P x V of kept blocks. `phases`: cycles in
+    decisions, kept scores and kept context, if nothing holds the array up, and all others; they add up to `cycles`
+    (modelled on a device without).
     `dense_cycles`: of the same heads without pruning; `speed_up`: over them, measured, or modelled on a device without
     cycles.
     `modelled_cycles`, `modelled_dense_cycles`: of the performance model. `bytes_skipped`: of K and V, not fetched from
@@ -47,7 +50,8 @@ def measure_heads(
     with output.step(f"compiling {workload.name}"):
         dense, sparse = _programs(config, workload, policy)
     expected, run = workload.golden(config, policy)
-    sparse.macs = workload.macs(workload.kept_scores(policy, run))
+    rate = 1 if config.hdp is None else config.hdp.rate
+    sparse.macs = workload.macs(workload.kept_scores(policy, run), rate)
     with output.step(f"{workload.name} on the {kind} device, pruned and dense"):
         outcomes = [_run(config, workload, one, kind, bus, check) for one in (sparse, dense)]
     exact = [expected, workload.golden(config, policy.dense(1, approximate=False))[0]]
@@ -57,11 +61,13 @@ def measure_heads(
     if outcomes[1].comparison and outcomes[1].comparison.differing:
         result |= {"bit_exact": False, "first_difference": f"without pruning: {outcomes[1].comparison.first}"}
     return result | {
+        "rate": rate,
         "rho": policy.rho[0] / 256,
         "fill": policy.fill,
+        "tau": policy.tau[0] / 256 if policy.tau and policy.tau[0] is not None else None,
         "block_sparsity": round(run.sparsity.block_sparsity, 4),
         "head_sparsity": round(run.sparsity.head_sparsity, 4),
-        "phases": modelled[0].phases,
+        "phases": _phases(modelled[0].phases, pruned),
         "dense_cycles": outcomes[1].cycles,
         "speed_up": ratio(whole, pruned),
         "modelled_cycles": modelled[0].cycles,
@@ -71,7 +77,15 @@ def measure_heads(
     }
 
 
-def _programs(config: "Config", workload: "AttentionWorkload", policy: "HdpPolicy") -> tuple["Program", "Program"]:
+def _phases(found: dict[str, int], cycles: int) -> dict[str, int]:
+    """Cycles by what the array works on; `other`: those that are left."""
+    from celosia.sw.performance.works import CONTEXT, DECISIONS, SCORES
+
+    named = {phase: found[phase] for phase in (DECISIONS, SCORES, CONTEXT)}
+    return named | {"other": cycles - sum(named.values())}
+
+
+def _programs(config: "Config", workload: "HeadsWorkload", policy: "HdpPolicy") -> tuple["Program", "Program"]:
     """Dense and pruned."""
     from celosia.sw.compiler.heads import compile_heads
     from celosia.sw.compiler.pruning import prunings
@@ -83,7 +97,7 @@ def _programs(config: "Config", workload: "AttentionWorkload", policy: "HdpPolic
 
 def _run(
     config: "Config",
-    workload: "AttentionWorkload",
+    workload: "HeadsWorkload",
     program: "Program",
     kind: DeviceKind,
     bus: dict[str, Any],
@@ -97,7 +111,7 @@ def _run(
 
 
 def _predictions(
-    config: "Config", workload: "AttentionWorkload", programs: "list[Program]", bus: dict[str, Any]
+    config: "Config", workload: "HeadsWorkload", programs: "list[Program]", bus: dict[str, Any]
 ) -> "list[Prediction]":
     """Of each program, with the keys that a functional run gathers."""
     from celosia.sw.performance.channels import Memory
@@ -122,6 +136,7 @@ def pruned_row(result: dict[str, Any]) -> list[str]:
     return [
         result["workload"],
         f"{result['block_sparsity']:.1%}",
+        f"{result['head_sparsity']:.1%}",
         str(result["fill"]) if result["fill"] else "-",
         number(result["ideal_cycles"]),
         number(result["cycles"]),

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from celosia.hw.config import Config
+from celosia.hw.coprocessor.config import OPERANDS
+from celosia.hw.coprocessor.presets import COPROCESSORS
+from celosia.hw.hdp.core.config import BLOCK
 from celosia.hw.presets import PRESETS
 from celosia.sw.cli import output
 from celosia.sw.cli.errors import CliError
-from celosia.sw.cli.options import ConfigOption, JsonOption, PresetOption, SetOption, resolve
+from celosia.sw.cli.options import AnyPresetOption, ConfigOption, JsonOption, SetOption, resolve
 
 if TYPE_CHECKING:
     from celosia.sw.compiler.codec import Instruction
@@ -27,7 +30,7 @@ def to_toml(config: Config) -> str:
 
 
 def config(
-    preset: PresetOption = None,
+    preset: AnyPresetOption = None,
     file: ConfigOption = None,
     settings: SetOption = None,
     presets: Annotated[bool, typer.Option("--list", help="List the presets.")] = False,
@@ -37,7 +40,7 @@ def config(
     if presets:
         _list_presets(json)
         return
-    choice = resolve(preset, file, settings)
+    choice = resolve(preset, file, settings, coprocessors=True)
     if json:
         output.print_json(choice.config.to_dict() | {"hash": f"{choice.config.hash:08x}"})
     else:
@@ -46,7 +49,8 @@ def config(
 
 def _list_presets(json: bool) -> None:
     if json:
-        output.print_json({name: one.to_dict() for name, one in PRESETS.items()})
+        plain = {name: one.to_dict() for name, one in PRESETS.items()}
+        output.print_json(plain | {name: one.to_dict() for name, one in COPROCESSORS.items()})
         return
     columns = ["preset", ">array", ">scratchpad", ">accumulator", ">bus", ">lanes", "hash"]
     rows = [
@@ -61,12 +65,27 @@ def _list_presets(json: bool) -> None:
         ]
         for name, one in PRESETS.items()
     ]
-    output.print_tables(output.make_table("presets", columns, rows))
+    columns_of_cores = ["co-processor", ">cores", ">PEs of a core", ">tokens", ">memories of a core", ">bus", "hash"]
+    cores = [
+        [
+            name,
+            str(one.cores),
+            f"{BLOCK} x {one.core.width}",
+            str(one.core.length),
+            f"{(OPERANDS + 1) * one.core.rows * one.core.width // 1024} KiB",
+            f"{one.bus.bytes} B a cycle",
+            f"{one.hash:08x}",
+        ]
+        for name, one in COPROCESSORS.items()
+    ]
+    output.print_tables(
+        output.make_table("presets", columns, rows), output.make_table("co-processors", columns_of_cores, cores)
+    )
 
 
 def disassemble(
     program: Annotated[Path, typer.Argument(help="A program: program.bin of `celosia compile`.")],
-    preset: PresetOption = None,
+    preset: AnyPresetOption = None,
     config: ConfigOption = None,
     settings: SetOption = None,
     json: JsonOption = False,
@@ -74,7 +93,9 @@ def disassemble(
     """List a program's instructions. Without a configuration, a preset is looked for that it was compiled for."""
     code = output.read_bytes(program)
     given = preset is not None or config is not None or bool(settings)
-    name, instructions = _parse(program, code, resolve(preset, config, settings).config if given else None)
+    name, instructions = _parse(
+        program, code, resolve(preset, config, settings, coprocessors=True).config if given else None
+    )
     from celosia.sw.compiler.codec import disassemble as text
 
     if json:

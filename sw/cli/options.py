@@ -6,11 +6,15 @@ import tomllib
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
 from celosia.hw.config import Config, ConfigError, from_dict, override
+from celosia.hw.coprocessor.config import OWN_SECTIONS, CoprocessorConfig
+from celosia.hw.coprocessor.config import from_dict as coprocessor_from_dict
+from celosia.hw.coprocessor.config import override as override_coprocessor
+from celosia.hw.coprocessor.presets import COPROCESSORS
 from celosia.hw.presets import PRESETS
 from celosia.sw.cli.errors import CliError
 from celosia.sw.cli.output import read_text
@@ -20,6 +24,13 @@ DEFAULT_PRESET = "transformer"
 PresetOption = Annotated[
     str | None,
     typer.Option("--preset", help=f"Named configuration: {', '.join(PRESETS)}.  [default: {DEFAULT_PRESET}]"),
+]
+AnyPresetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        help=f"Named configuration: {', '.join([*PRESETS, *COPROCESSORS])}.  [default: {DEFAULT_PRESET}]",
+    ),
 ]
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="TOML file with a configuration, instead of a preset.")
@@ -72,21 +83,34 @@ class Choice:
         return " ".join([self.name, *self.settings])
 
 
-def resolve(preset: str | None, file: Path | None, settings: list[str] | None) -> Choice:
-    """The configuration of the options. Errors: CliError, ConfigError."""
+def resolve(preset: str | None, file: Path | None, settings: list[str] | None, *, coprocessors: bool = False) -> Choice:
+    """The configuration of the options. Errors: CliError, ConfigError.
+
+    `coprocessors`: it may be that of a co-processor, which passes for a `Config` as far as such verbs look.
+    """
     if preset is not None and file is not None:
         raise CliError("--preset and --config exclude one another: give one of them")
     if file is not None:
         base, name = _read_toml(file), file.stem
     else:
-        name = pick("preset", preset or DEFAULT_PRESET, PRESETS)
-        base = PRESETS[name]
-    return Choice(override(base, settings or []), name, tuple(settings or ()))
+        name = preset or DEFAULT_PRESET
+        known: dict[str, Config | CoprocessorConfig] = {**PRESETS, **COPROCESSORS}
+        base = known[pick("preset", name, known if coprocessors or name in COPROCESSORS else PRESETS)]
+    changes = settings or []
+    if isinstance(base, Config):
+        return Choice(override(base, changes), name, tuple(changes))
+    if not coprocessors:
+        raise CliError(
+            f"{name} is a co-processor of attention alone, for config, generate and bench; any other preset "
+            f"would do, such as {DEFAULT_PRESET}"
+        )
+    return Choice(cast(Config, override_coprocessor(base, changes)), name, tuple(changes))
 
 
-def _read_toml(path: Path) -> Config:
+def _read_toml(path: Path) -> Config | CoprocessorConfig:
     try:
-        return from_dict(tomllib.loads(read_text(path)))
+        values = tomllib.loads(read_text(path))
+        return coprocessor_from_dict(values) if set(OWN_SECTIONS) & set(values) else from_dict(values)
     except tomllib.TOMLDecodeError as error:
         raise CliError(f"{path} is not TOML: {error}") from None
     except ConfigError as error:

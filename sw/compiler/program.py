@@ -69,7 +69,7 @@ class Program:
     @property
     def ideal_cycles(self) -> int:
         """MACs over PEs, rounded up."""
-        return -(-self.macs // (self.config.array.rows * self.config.array.columns))
+        return -(-self.macs // self.config.pes)
 
     def listing(self) -> str:
         """The disassembly, a line an instruction."""

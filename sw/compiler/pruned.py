@@ -10,6 +10,7 @@ from celosia.hw.isa import Opcode
 from celosia.sw.compiler.attention import AttentionLowering, Kept, Unit
 from celosia.sw.compiler.buffers import Access, Buffer, CompileError, Ref, Step
 from celosia.sw.compiler.pruning import AHEAD, BEHIND, LayerPruning, Room
+from celosia.sw.compiler.regions import store_keys
 from celosia.sw.compiler.schedule import crowded_words
 from celosia.sw.compiler.sync import Space
 from celosia.sw.compiler.tensors import Part
@@ -19,9 +20,14 @@ from celosia.sw.compiler.tensors import Part
 class PrunedLowering(AttentionLowering):
     """Steps of one layer's attention under `pruning`, head by head and row of blocks by row of blocks.
 
-    A row of blocks is `array.rows` queries. DECIDE comes some rows of blocks ahead of the scores, where heads may be
+    A row of blocks is `block_height` queries. DECIDE comes some rows of blocks ahead of the scores, where heads may be
     pruned a whole head; scores, some ahead of the context. Rows from `length` on are not decided on; their context is
-    0. Errors: CompileError when there are too few lists.
+    0.
+    At a nibble rate above 1 the queries of a DECIDE load as long as several tiles stream, but not as long as a DECIDE
+    does: so some of them follow one another. KEYS of the next head is among the first of a head, and fetches while they
+    stream. Where K of two heads has no room beside V, all DECIDEs of a head come first, and the first one of the next:
+    when that is done its K may leave the scratchpad.
+    Errors: CompileError when there are too few lists.
     """
 
     pruning: LayerPruning = field(kw_only=True)
@@ -31,28 +37,57 @@ class PrunedLowering(AttentionLowering):
         units, decided, waiting = self._units, 0, deque[Unit]()
         for index, unit in enumerate(units):
             ends = (index // self._high + 1) * self._high  # of this head
-            while decided < min(index + self._ahead + 1, len(units) if self._across else ends):
-                self._decide(units[decided], decided)
-                decided += 1
+            least, most = self._wanted(index)
+            if decided < least:
+                for number in range(decided, most):
+                    self._decide(units[number], number)
+                decided = most
             self._scores(unit, [])
             self._softmax(unit, self.keys[0])
             waiting.append(unit)
             # Where the next head's K has to wait for room, this head is finished first: K comes meanwhile.
-            keep = BEHIND if self._across or index + 1 < ends else 0
+            keep = self._behind if self._across or index + 1 < ends else 0
             while len(waiting) > keep:
                 self._context(waiting.popleft())
         for unit in waiting:
             self._context(unit)
         self._padding()
 
+    def _wanted(self, index: int) -> tuple[int, int]:
+        """Before the scores of a row of blocks: decisions that there must be, and how many there shall be if there are
+        fewer."""
+        ends, units = (index // self._high + 1) * self._high, len(self._units)
+        if self.builder.config.rate == 1:
+            wanted = min(index + self._ahead + 1, units if self._across else ends)
+            return wanted, wanted
+        # With the first of the next head where its keys are there early, and more of heads of few rows of blocks.
+        bound = ends if self._halves == 2 else units if self._across else ends + max(1, AHEAD + 2 - self._high)
+        together = self._together if self._across else self._high
+        least = max(index + AHEAD + 1, ends if self.pruning.limit is not None else 0)
+        most = min(max(index + AHEAD + together, least), index + self._ahead + 1)
+        return min(least, bound, units), min(most, bound, units)
+
+    @cached_property
+    def _together(self) -> int:
+        """DECIDEs that follow one another: the queries of the first of them load as long as so many tiles stream, the
+        others' while it streams itself. More of them, and softmax would have nothing to do meanwhile."""
+        c = self.builder.config
+        return min(self.builder.tiling.head // c.array.rows, c.rate)
+
     @property
     def _eager(self) -> bool:
         return True
 
     @cached_property
+    def _halves(self) -> int:
+        """Halves of the key store that a head takes."""
+        c = self.builder.config
+        return 1 if self.length <= store_keys(c, self.builder.tiling.head // c.array.rows) else 2
+
+    @cached_property
     def _high(self) -> int:
         """Rows of blocks of a head."""
-        return -(-self.length // self.builder.config.array.rows)
+        return -(-self.length // self.builder.config.block_height)
 
     @cached_property
     def _across(self) -> bool:
@@ -61,14 +96,25 @@ class PrunedLowering(AttentionLowering):
         return Room(c, self.builder.tiling).two_heads <= crowded_words(c)
 
     @cached_property
+    def _behind(self) -> int:
+        """Rows of blocks whose scores are computed before the context of the first of them: one more than else at a
+        nibble rate above 1, where there are room and lists for it, since the array has little to do meanwhile."""
+        c = self.builder.config
+        assert c.hdp is not None
+        fits = Room(c, self.builder.tiling, BEHIND + 1).two_heads <= crowded_words(c)
+        return BEHIND + (c.rate > 1 and fits and c.hdp.lists >= self._high + 2 * AHEAD)
+
+    @cached_property
     def _ahead(self) -> int:
         """Rows of blocks that are decided on before the scores of one. Errors: CompileError."""
         hdp = self.builder.config.hdp
         assert hdp is not None
         whole = self.pruning.limit is not None
         wanted, least = (self._high + 1, self._high - 1) if whole else (AHEAD, 0)
+        if self.builder.config.rate > 1:
+            wanted = self._high + AHEAD + self._together
         # A list is in use from its decision to the context; so are slots, and heads have at least one row of blocks.
-        most = hdp.lists - BEHIND - 1
+        most = hdp.lists - self._behind - 1
         if most < least:
             raise CompileError(
                 f"with tau all {self._high} rows of blocks of a head are decided on before its scores: hdp.lists must "
@@ -80,7 +126,7 @@ class PrunedLowering(AttentionLowering):
     def _units(self) -> list[Unit]:
         """All rows of blocks of all heads."""
         t, c = self.builder.tiling, self.builder.config
-        rows = [parts for parts in t.blocks(c.array.rows) if parts[0].start < self.length]
+        rows = [parts for parts in t.blocks(c.block_height) if parts[0].start < self.length]
         units = []
         for head in range(t.heads):
             slot = Buffer(Space.HEADS, 1, f"{self.name}.head{head}")
@@ -94,11 +140,50 @@ class PrunedLowering(AttentionLowering):
     @cached_property
     def _sums(self) -> Buffer:
         """Where the integer scores of all decisions pass through: the array alone uses it, so nothing waits for it."""
-        rows = self.builder.config.array.rows
-        return Buffer(Space.ACCUMULATOR, min(rows, self.length), f"{self.name}.decide")
+        c = self.builder.config
+        if c.rate == 1:
+            return Buffer(Space.ACCUMULATOR, min(c.block_height, self.length), f"{self.name}.decide")
+        several = -(-self.builder.tiling.head // c.array.rows // c.rate) > 1
+        return Buffer(Space.ACCUMULATOR, self.length * several, f"{self.name}.decide")
+
+    @cached_property
+    def _stores(self) -> list[Buffer]:
+        """Each head's place in the key store."""
+        return [
+            Buffer(Space.STORE, self._halves, f"{self.name}.head{head}") for head in range(self.builder.tiling.heads)
+        ]
+
+    def _keys(self, unit: Unit, store: Buffer) -> None:
+        """K of a head to the key store."""
+        (keys,), t, c = self.keys, self.builder.tiling, self.builder.config
+        fields: dict[str, int | Ref] = {
+            "b_address": self.key.at(keys, unit.column, unit.block),
+            "b_stride": self.key.stride(keys.tile),
+            "k_tiles": t.head // c.array.rows,
+            "length": self.length,
+            "half": store.at(),
+        }
+        reads = [self.key.tiles[keys.tile, unit.column].whole()]
+        self.builder.add(Step(Opcode.KEYS, fields, reads, [store.whole()], f"{unit.label}.keys"))
 
     def _decide(self, unit: Unit, index: int) -> None:
-        """The integer pass of a row of blocks: its list, and behind a head's last one whether the head is kept."""
+        """The decision of a row of blocks, and before or behind it KEYS of its head, or of the next."""
+        if self.builder.config.rate == 1:
+            self._integer_pass(unit, index)
+            return
+        head, row = divmod(index, self._high)
+        early = self._halves == 1
+        if row == 0 and (head == 0 or not early):
+            self._keys(unit, self._stores[head])
+        self._integer_pass(unit, index, self._stores[head])
+        if row == min(1, self._high - 1) and early and head + 1 < self.builder.tiling.heads:
+            self._keys(self._units[(head + 1) * self._high], self._stores[head + 1])
+
+    def _integer_pass(self, unit: Unit, index: int, store: Buffer | None = None) -> None:
+        """The integer pass of a row of blocks: its list, and behind a head's last one whether the head is kept.
+
+        `store`: where its keys are, but in the scratchpad.
+        """
         t, c, p = self.builder.tiling, self.builder.config, self.pruning
         (part,), (keys,) = unit.parts, self.keys
         assert unit.kept is not None
@@ -107,9 +192,6 @@ class PrunedLowering(AttentionLowering):
         fields: dict[str, int | Ref] = {
             "a_address": self.query.at(part, unit.column, unit.block),
             "a_stride": self.query.stride(part.tile),
-            "b_address": self.key.at(keys, unit.column, unit.block),
-            "b_stride": self.key.stride(keys.tile),
-            "acc_address": self._sums.at(),
             "m": part.rows,
             "n_tiles": -(-self.length // c.array.columns),
             "k_tiles": t.head // c.array.rows,
@@ -122,20 +204,31 @@ class PrunedLowering(AttentionLowering):
             "list": unit.kept.keys.at(),
             **({"slot": head.at(), "end_head": 1} if end else {"slot": 0, "end_head": 0}),
         }
+        if store is None:
+            fields |= {
+                "b_address": self.key.at(keys, unit.column, unit.block),
+                "b_stride": self.key.stride(keys.tile),
+            }
+        else:
+            fields |= {"half": store.at()}
         blocks = t.head // c.word_bytes
-        reads = [
-            self.query.access(part, unit.column, unit.block, blocks),
-            self.key.tiles[keys.tile, unit.column].whole(),
-        ]
-        writes = [Access(self._sums, 0, part.rows), unit.kept.keys.whole(), *([head.whole()] if end else [])]
-        frees = self._sums if index == len(self._units) - 1 else None
+        reads = [self.query.access(part, unit.column, unit.block, blocks), *([store.whole()] if store else [])]
+        if store is None or index % self._high == 0:
+            # Of the key store the first one: when it is done the keys are there, and not before.
+            reads.append(self.key.tiles[keys.tile, unit.column].whole())
+        writes = [unit.kept.keys.whole(), *([head.whole()] if end else [])]
+        frees = None
+        if self._sums.size:
+            fields |= {"acc_address": self._sums.at()}
+            writes.append(Access(self._sums, 0, part.rows) if store is None else self._sums.whole())
+            frees = self._sums if index == len(self._units) - 1 else None
         self.builder.add(Step(Opcode.DECIDE, fields, reads, writes, f"{unit.label}.decide", frees))
 
     def _padding(self) -> None:
         """Context 0 for rows that nobody attends to: the softmax weights of no key at all."""
         b, t = self.builder, self.builder.tiling
         for head in range(t.heads if self.length < t.tokens else 0):
-            for (part,) in t.blocks(b.config.array.rows):
+            for (part,) in t.blocks(b.config.block_height):
                 first = max(part.start, self.length)
                 rows = part.start + part.rows - first
                 if rows > 0:

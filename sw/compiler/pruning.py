@@ -75,7 +75,7 @@ def _check_policy(config: Config, hdp: HdpConfig, policy: HdpPolicy) -> None:
     if policy.fill not in fills:
         would = " or ".join(f"fill = {fill}" for fill in fills)
         raise CompileError(f"this array cannot run a policy with fill = {policy.fill}; {would} would do")
-    rows, widths = config.array.rows, [1 << bit for bit in range(hdp.widest.bit_length())]
+    rows, widths = config.block_height, [1 << bit for bit in range(hdp.widest.bit_length())]
     if policy.block.height != rows or policy.block.width not in widths:
         would = " or ".join(f"{rows}x{width}" for width in widths)
         raise CompileError(f"blocks of {policy.block} cannot be pruned on this array; {would} would do")
@@ -85,16 +85,17 @@ def _check_policy(config: Config, hdp: HdpConfig, policy: HdpPolicy) -> None:
 class Room:
     """Scratchpad words that attention takes at once, if it is pruned: K and V of a head are whole.
 
-    A head's tiles are those of all heads that share them.
+    A head's tiles are those of all heads that share them. `behind`: as `BEHIND`.
     """
 
     config: Config
     tiling: Tiling
+    behind: int = BEHIND
 
     @property
     def head(self) -> int:
         """For a head by itself: K and V, and what streams by."""
-        return 2 * self._operand + 2 * self._tile + (BEHIND + 1) * self._weights
+        return 2 * self._operand + 2 * self._tile + (self.behind + 1) * self._weights
 
     @property
     def two_heads(self) -> int:
@@ -116,5 +117,5 @@ class Room:
     @property
     def _weights(self) -> int:
         """Of a row of blocks."""
-        t, rows = self.tiling, self.config.array.rows
+        t, rows = self.tiling, self.config.block_height
         return min(rows, t.tokens) * t.keys // self.config.word_bytes

@@ -1,6 +1,7 @@
 """What an instruction touches on chip and in memory, derived from its fields alone."""
 
 from celosia.hw.config import Config
+from celosia.hw.hdp.store import StoreShape
 from celosia.hw.isa import HEAD_SLOTS, Activation, Opcode
 from celosia.sw.compiler.codec import Instruction
 from celosia.sw.compiler.program import SCRATCH
@@ -20,6 +21,7 @@ def space_sizes(config: Config, scratch_bytes: int) -> dict[Space, int]:
         Space.TABLE: 1,
         Space.LISTS: config.hdp.lists if config.hdp else 0,
         Space.HEADS: HEAD_SLOTS if config.hdp else 0,
+        Space.STORE: 2 if config.rate > 1 else 0,
     }
 
 
@@ -27,7 +29,7 @@ def regions(instruction: Instruction, config: Config) -> Regions:
     """Everything that `instruction` reads and writes, in whole words and rows.
 
     Of memory only the scratch window: what is stored elsewhere is not loaded again. Of a gather instruction what it
-    would read and write with the longest list.
+    would read and write with the longest list. A KEYS may read until a DECIDE of its half is done.
     """
     return _REGIONS[instruction.opcode](instruction, config)
 
@@ -99,9 +101,33 @@ def _kept(one: Instruction, config: Config) -> list[Region]:
 
 def _decide(one: Instruction, config: Config) -> Regions:
     a = Region(Space.SCRATCHPAD, one.a_address, one.m, one.a_stride, one.k_tiles)
-    b = Region(Space.SCRATCHPAD, one.b_address, one.n_tiles * config.array.columns, one.b_stride, one.k_tiles)
     head = [Region(Space.HEADS, one.slot, 1)] if one.end_head else []
-    return [a, b], [Region(Space.ACCUMULATOR, one.acc_address, one.m), Region(Space.LISTS, one.list, 1), *head]
+    written = [Region(Space.LISTS, one.list, 1), *head]
+    if config.rate > 1:
+        sums = [Region(Space.ACCUMULATOR, one.acc_address, one.length)] if passes(one, config) > 1 else []
+        return [a, _halves(one, config)], [*sums, *written]
+    b = Region(Space.SCRATCHPAD, one.b_address, one.n_tiles * config.array.columns, one.b_stride, one.k_tiles)
+    return [a, b], [Region(Space.ACCUMULATOR, one.acc_address, one.m), *written]
+
+
+def store_keys(config: Config, k_tiles: int) -> int:
+    """Keys of `k_tiles` k tiles that half of the key store holds."""
+    return StoreShape(config).most(k_tiles)
+
+
+def passes(one: Instruction, config: Config) -> int:
+    """How often the keys of a DECIDE stream, at a nibble rate above 1."""
+    return -(-one.k_tiles // config.rate)
+
+
+def _halves(one: Instruction, config: Config) -> Region:
+    """Of the key store."""
+    return Region(Space.STORE, one.half, 1 if one.length <= store_keys(config, one.k_tiles) else 2)
+
+
+def _keys(one: Instruction, config: Config) -> Regions:
+    keys = Region(Space.SCRATCHPAD, one.b_address, one.length, one.b_stride, one.k_tiles)
+    return [keys], [_halves(one, config)]
 
 
 def _requant(one: Instruction, config: Config) -> Regions:
@@ -139,6 +165,7 @@ _REGIONS = {
     Opcode.STORE: _store,
     Opcode.MATMUL: _matmul,
     Opcode.DECIDE: _decide,
+    Opcode.KEYS: _keys,
     Opcode.REQUANT: _requant,
     Opcode.EXP: _exp,
     Opcode.RESIDUAL: _residual,

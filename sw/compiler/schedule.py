@@ -23,6 +23,7 @@ NAMES = {
     Space.STATISTICS: "statistics rows",
     Space.LISTS: "lists of kept keys",
     Space.HEADS: "slots of heads",
+    Space.STORE: "halves of the key store",
 }
 
 
@@ -138,7 +139,9 @@ def plan_drops(steps: list[Step], uses: Uses, budget: int, crowded: int = 0) -> 
         for buffer in mine:
             use = uses.next(buffer, index)
             if use < uses.end:
-                idle.add(buffer, use, arrivals[buffer], buffer in clean)
+                # What KEYS reads it may read until the DECIDE that uses it next.
+                if step.opcode is not Opcode.KEYS:
+                    idle.add(buffer, use, arrivals[buffer], buffer in clean)
             else:
                 del arrivals[buffer]
                 total -= buffer.size
@@ -159,6 +162,7 @@ class Scheduler:
             Space.STATISTICS: Allocator(config.accumulator.stat_rows, 1),
             Space.LISTS: Allocator(config.hdp.lists if config.hdp else 0),
             Space.HEADS: Allocator(HEAD_SLOTS if config.hdp else 0),
+            Space.STORE: Allocator(2 if config.rate > 1 else 0),
         }
         self.address: dict[Buffer, int] = {}
         self.clean: set[Buffer] = {b for b in self.uses.steps if b.loaded}
@@ -166,6 +170,7 @@ class Scheduler:
         self.ops: list[Op] = []
         self.loads = [0] * len(steps)  # emitted for each step
         self.ahead = 0  # loads emitted for steps that are not emitted yet
+        self.held: set[Buffer] = set()  # what KEYS may read still
 
     def run(self) -> list[Op]:
         """The instructions, in program order. Errors: CompileError when a step's buffers do not fit together."""
@@ -183,6 +188,9 @@ class Scheduler:
                     self._evict(index, missing)
             self._emit(index, step)
             self.ahead -= self.loads[index]
+            self.held.difference_update(step.buffers)
+            if step.opcode is Opcode.KEYS:
+                self.held.update(access.buffer for access in step.reads)
         return self.ops
 
     def _allocate(self, index: int) -> Buffer | None:
@@ -216,7 +224,7 @@ class Scheduler:
     def _evict(self, index: int, wanted: Buffer) -> None:
         step = self.steps[index]
         mine = set(step.buffers)
-        others = [b for b in self.address if b.space is wanted.space and b not in mine]
+        others = [b for b in self.address if b.space is wanted.space and b not in mine and b not in self.held]
         if wanted.space is not Space.SCRATCHPAD or not others:
             needs = sum(b.size for b in mine if b.space is wanted.space)
             total = self.memories[wanted.space].size

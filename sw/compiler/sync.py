@@ -20,7 +20,7 @@ class Space(IntEnum):
     """Address spaces in which instructions meet.
 
     MEMORY counts in units of `Config.beat_bytes` of the scratch window. LISTS: of kept keys; HEADS: slots that say
-    whether a head is kept.
+    whether a head is kept; STORE: halves of the key store.
     """
 
     SCRATCHPAD = 0
@@ -30,6 +30,7 @@ class Space(IntEnum):
     TABLE = 4
     LISTS = 5
     HEADS = 6
+    STORE = 7
 
 
 @dataclass(slots=True)  # not frozen: there are hundreds of thousands of them

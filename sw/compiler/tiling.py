@@ -208,7 +208,7 @@ class _Mapper:
         """Blocks of attention."""
         if self.pruned:
             # Of the dense attention with the same blocks: for comparison between tiles.
-            row = Queries(min(self.costs.config.array.rows, self.costs.tiling.tokens), BEHIND)
+            row = Queries(min(self.costs.config.block_height, self.costs.tiling.tokens), BEHIND)
             return self._cheapest([(row, self.costs.attention(row))])
         if self.fusion.softmax is False:
             apart = (Queries(rows, apart=True) for rows in self._heights)

@@ -12,6 +12,7 @@ import numpy as np
 
 from celosia.hw.array.pe import ACTIVATION_BITS, WEIGHT_BITS, sum_bits
 from celosia.hw.config import Config
+from celosia.hw.hdp.store import StoreShape
 from celosia.hw.isa import Activation, Opcode
 from celosia.hw.numerics import ACC_BITS, MULT_BITS
 from celosia.hw.post.layouts import RAW_BITS
@@ -28,8 +29,9 @@ class Actions:
     """How often a program does what. `counts`: by name of action. `bits`: moved to and from each level of memory.
 
     Actions: `mac`, `accumulate` (a sum added into the accumulator); `scratchpad_read`, `scratchpad_write` (words),
-    `accumulator_read`, `accumulator_write` (rows); `dram_read`, `dram_write` (bits, instructions included); `requant`,
-    `table` (activations looked up), `exp`, `residual`, `norm` (elements of POST).
+    `accumulator_read`, `accumulator_write` (rows); `store_read`, `store_write` (words, and slots, of the key store);
+    `dram_read`, `dram_write` (bits, instructions included); `requant`, `table` (activations looked up), `exp`,
+    `residual`, `norm` (elements of POST).
     """
 
     counts: dict[str, int]
@@ -84,6 +86,7 @@ def costs(config: Config, technology: Technology) -> dict[str, float]:
         "scratchpad_write": scratchpad.write_pj,
         "accumulator_read": accumulator.read_pj,
         "accumulator_write": accumulator.write_pj,
+        **_store_costs(config, technology),
         "dram_read": technology.dram_pj_per_bit,
         "dram_write": technology.dram_pj_per_bit,
         "requant": scale,
@@ -92,6 +95,15 @@ def costs(config: Config, technology: Technology) -> dict[str, float]:
         "residual": scale + narrow + square + 2 * wide,  # the residual; the row's sums of values and of squares
         "norm": scale + square + 2 * wide,  # mean and row factor; gamma, beta and rounding
     }
+
+
+def _store_costs(config: Config, technology: Technology) -> dict[str, float]:
+    """Of the key store: a word that streams, and a k tile of a key that is filled in."""
+    if config.rate <= 1:
+        return {}
+    shape = StoreShape(config)
+    whole, slot = technology.sram(shape.depth, shape.width), technology.sram(shape.depth, shape.slot_bits)
+    return {"store_read": whole.read_pj, "store_write": slot.write_pj}
 
 
 def count_actions(program: Program, prediction: Prediction) -> Actions:
@@ -149,8 +161,13 @@ def _keys(columns: Columns, opcode: Opcode, gathered: Gathered) -> list[int | No
 
 def _decisions(config: Config, columns: Columns, opcode: Opcode, gathered: Gathered) -> dict[str, int]:
     """The integer pass alone; its operands have four bits, and count as whole ones."""
-    m, n, k = (columns.field(opcode, name) for name in ("m", "n_tiles", "k_tiles"))
-    return _whole(counts.products(config, m, n, k, 0, 1))
+    m, n, k, length = (columns.field(opcode, name) for name in ("m", "n_tiles", "k_tiles", "length"))
+    return _whole(counts.products(config, m, n, k, 0, 1) if config.rate == 1 else counts.streams(config, m, k, length))
+
+
+def _keys_copied(config: Config, columns: Columns, opcode: Opcode, gathered: Gathered) -> dict[str, int]:
+    k, length = (columns.field(opcode, name) for name in ("k_tiles", "length"))
+    return {"scratchpad_read": int((k * length).sum()), "store_write": int((k * length).sum())}
 
 
 def _requants(config: Config, columns: Columns, opcode: Opcode, gathered: Gathered) -> dict[str, int]:
@@ -181,6 +198,7 @@ _COUNTERS = {
     Opcode.STORE: _transfers,
     Opcode.MATMUL: _products,
     Opcode.DECIDE: _decisions,
+    Opcode.KEYS: _keys_copied,
     Opcode.REQUANT: _requants,
     Opcode.EXP: _exps,
     Opcode.RESIDUAL: _residuals,

@@ -1,9 +1,12 @@
 """What one instruction does to memories and PEs, from its fields: by name of action, as in `actions.Actions`.
 
-All take plain integers or arrays of them, one entry an instruction.
+All take plain integers or arrays of them, one entry an instruction; `streams` takes arrays.
 """
 
+import numpy as np
+
 from celosia.hw.config import Config
+from celosia.hw.hdp.store import StoreShape
 from celosia.sw.compiler.sizes import Count
 
 
@@ -22,6 +25,24 @@ def products(
         "scratchpad_read": launched + weights,
         "accumulator_read": added,
         "accumulator_write": launched,
+    }
+
+
+def streams(config: Config, m: np.ndarray, k: np.ndarray, length: np.ndarray) -> dict[str, np.ndarray]:
+    """DECIDE of `m` queries, `k` k tiles and `length` keys that stream out of the key store: as many multiplications as
+    there are channels in whole k tiles, whatever shares a word."""
+    rows, across, rate = config.array.rows, config.array.columns, config.rate
+    shape = StoreShape(config)
+    passes = -(-k // rate)
+    words = np.array([shape.words(int(a), int(b)) for a, b in zip(k, length, strict=True)], dtype=np.int64) * passes
+    several = passes > 1
+    return {
+        "mac": k * length * (rows * across),
+        "accumulate": length * (passes - 1) * across,
+        "scratchpad_read": m * k,
+        "accumulator_read": length * (passes - 1),
+        "accumulator_write": length * passes * several,
+        "store_read": words,
     }
 
 

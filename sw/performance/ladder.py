@@ -1,7 +1,7 @@
 """From the survey's baseline to our accelerator, step by step: cycles of an encoder layer."""
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from celosia.hw.config import Config, override
 from celosia.hw.presets import PRESETS
@@ -107,7 +107,8 @@ def _pruned_attention(config: Config, work: AttentionWorkload) -> int:
     """Modelled cycles of heads under pruning, with the keys that the functional device keeps."""
     (pruning,) = prunings(config, work.policy(config), 1, work.tokens)
     program = compile_heads(config, work.layer(config), work.tokens, work.heads, work.head, pruning)
-    device, inputs = FunctionalDevice(config), cast(dict[str, Any], work.inputs())
+    device = FunctionalDevice(config)
+    inputs: dict[str, Any] = work.inputs()
     Driver(device, program).run(**inputs)
     return predict(program, gathered=device.gathered).cycles
 

@@ -14,7 +14,7 @@ from celosia.hw.config import Config
 from celosia.hw.control.requests import BURST_INSTRUCTIONS, burst_beats
 from celosia.hw.control.run import SETTLE_CYCLES
 from celosia.hw.hdp.config import engine_config
-from celosia.hw.hdp.engine import engine_latency
+from celosia.hw.hdp.engine import engine_latency, ring_depth
 from celosia.hw.hdp.gather import GatherSequencer
 from celosia.hw.hdp.search import near_digits, pass_cycles
 from celosia.hw.hdp.widths import RHO_ONE
@@ -22,7 +22,7 @@ from celosia.hw.isa import INSTRUCTION_BYTES
 from celosia.hw.memory.maxima import tree_latency
 from celosia.hw.numerics import ROW_MULT_BITS, SD_BITS
 from celosia.hw.post.layouts import TABLE_BYTES
-from celosia.hw.post.rows import moment_bits
+from celosia.hw.post.rows import SOFTMAX_WALK, moment_bits, softmax_engines
 from celosia.hw.post.serial import BITS_PER_STEP
 from celosia.hw.post.timeline import Timeline
 
@@ -101,6 +101,10 @@ RESOLVE_KEPT = 3
 """More, for a DECIDE or a gather, which looks its list up."""
 COMPLETE = 2
 """Cycles by which tokens are later there: they are given in order (`hdp.scoreboard`)."""
+FILL_START = 3
+"""From a KEYS that goes to its first word being asked for."""
+FILL_WRITE = 8
+"""From a KEYS' last word being asked for to DECIDEs that may use it."""
 EXP_KEYS = 3
 """Cycles that an EXP which gathers takes to learn how many keys there are (`post.decode`)."""
 
@@ -136,7 +140,7 @@ class Timings:
     `softmax_row`, `norm_row`: first factor of the row unit; `softmax_period`, `norm_period`: each further one.
     `table`: loading the table. `fetch`: from an instruction of ARRAY taken to its first word of weights entering the
     array. `complete`: from its last row, or its list, being written to its token. `decide`: from a DECIDE's last sums
-    to the first masks; 0 without HDP.
+    to the first masks; 0 without HDP. `waiting`: groups of masks that may wait, where keys stream.
     `fetch_beats`, `fetch_depth`: longest burst and queue of fetch, in beats.
     """
 
@@ -148,12 +152,13 @@ class Timings:
     sums: int
     softmax_row: int
     norm_row: int
-    softmax_period: int
+    softmax_period: float
     norm_period: int
     table: int
     fetch: int
     complete: int
     decide: int
+    waiting: int
     fetch_beats: int
     fetch_depth: int
 
@@ -174,11 +179,12 @@ def timings(config: Config) -> Timings:
         sums=line.SUMS,
         softmax_row=SUM_CYCLES + normaliser + divider,
         norm_row=MOMENT_CYCLES + normaliser + root + divider,
-        softmax_period=divider,
+        softmax_period=max(SOFTMAX_WALK, divider / softmax_engines(config)),
         norm_period=max(MOMENT_PERIOD, root, divider),
         fetch=ARRAY_FETCH + (RESOLVE + GatherSequencer.AHEAD if config.hdp else 0),
         complete=COMPLETE if config.hdp else 0,
         decide=engine_latency(engine_config(config)) if config.hdp else 0,
+        waiting=ring_depth(engine_config(config)) - 1 if config.rate > 1 else 0,
         table=(1 << config.post.table_bits) // TABLE_BYTES,
         fetch_beats=burst_beats(config),
         fetch_depth=FETCH_BURSTS * BURST_INSTRUCTIONS * INSTRUCTION_BYTES // config.bus.bytes,

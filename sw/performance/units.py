@@ -14,8 +14,9 @@ from celosia.hw.post.layouts import BUFFERS
 from celosia.sw.performance import timings as t
 from celosia.sw.performance.channels import Load, ReadChannel, WriteChannel
 from celosia.sw.performance.conflicts import Rivals, Window, lost_to_jumps, share_of_array, stretched
+from celosia.sw.performance.streaming import KeyStoreModel, MasksModel
 from celosia.sw.performance.timings import Timings
-from celosia.sw.performance.works import Beats, Product, Transfer, Work
+from celosia.sw.performance.works import Beats, Fill, Product, Transfer, Work
 
 
 class UnitModel:
@@ -134,13 +135,19 @@ class ArrayModel(UnitModel):
         self.done = 0.0
         self.lists: dict[int, float] = {}  # when they are written
         self.found = 0.0  # when the last cut was
+        self.store, self.masks = KeyStoreModel(), MasksModel(timings.waiting)
+        self.passed = 0.0  # when the last KEYS was
 
-    def execute(self, work: Product, ready: float) -> float:
+    def execute(self, work: Product | Fill, ready: float) -> float:
         """Take an instruction whose tokens are there at `ready`; when its token is there."""
-        index = len(self.ends)
+        index, ready = len(self.ends), max(ready, self.passed)
+        if isinstance(work, Fill):
+            return self._fill(work, ready)
         if index >= t.ARRAY_JOBS:
             ready = max(ready, self.ends[index - t.ARRAY_JOBS] - t.ARRAY_AHEAD)
         there = max(ready, self.lists.get(work.gathers, 0.0))
+        if work.halves:
+            there = self.masks.room(work.masks, max(there, self.store.ready(work.halves)))
         if not work.tiles:
             return self._skip(ready, there)
         rows, period = work.rows, max(work.rows, work.words + work.lost)
@@ -154,13 +161,25 @@ class ArrayModel(UnitModel):
         self.windows.append(Window(first, self.rows_end, work.tiles * (rows + work.words)))
         self.taken.append(ready)
         self.ends.append(self.rows_end)
+        self.store.passes(first, self.rows_end, work.tiles * (rows if work.halves else period - rows))
         late = self.timings.maximum if work.maxima else 0
         end = self.rows_end - 1 + self.timings.array
         if work.decides >= 0:
-            self.found = max(end + self.timings.decide, self.found) + work.fill
-            self.lists[work.decides] = self.found + work.masks + t.LIST_WRITE
-            end = self.lists[work.decides]
+            there = self.found = max(end + self.timings.decide, self.found) + work.fill
+            if work.halves:
+                self.store.release(work.halves, self.rows_end)
+                there = self.masks.walk(work.masks, work.kept, there)
+            else:
+                there += work.masks
+            self.lists[work.decides] = end = there + t.LIST_WRITE
         self.done = max(self.done + 1, end + late + self.timings.complete)
+        return self.done
+
+    def _fill(self, work: Fill, ready: float) -> float:
+        """A KEYS: it is done when it has begun."""
+        self.taken.append(ready)
+        self.passed = self.store.fill(work, ready)
+        self.done = max(self.done + 1, self.passed + t.ARRAY_SKIP)
         return self.done
 
     def _skip(self, ready: float, there: float) -> float:

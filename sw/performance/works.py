@@ -1,7 +1,9 @@
 """What a program asks of each unit, taken from its instructions once: the input of the replay."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -9,9 +11,11 @@ import numpy.typing as npt
 
 from celosia.hw.config import Config
 from celosia.hw.dma.axi import PAGE_BYTES
+from celosia.hw.hdp.store import StoreShape
 from celosia.hw.isa import INSTRUCTION_BYTES, Opcode, Unit
 from celosia.hw.post.layouts import GROUP_PERIOD
 from celosia.sw.compiler.program import Program
+from celosia.sw.compiler.regions import store_keys
 from celosia.sw.performance import operands
 from celosia.sw.performance.columns import Columns
 from celosia.sw.performance.conflicts import lost_a_group
@@ -34,7 +38,8 @@ class Product(NamedTuple):
 
     `lost`: cycles a tile that its weights lose to its rows in the banks of the scratchpad. `phase`: of `PHASES`.
     `decides`: of a DECIDE, the list that it writes, after `masks` groups of masks; `gathers`: the list that it waits
-    for; -1: none. `fill`: cycles that its row of blocks takes in the search of fill.
+    for; -1: none. `fill`: cycles that its row of blocks takes in the search of fill. Where keys stream, `halves`: of
+    the key store (a mask) that it reads, `kept`: keys that it writes.
     """
 
     rows: int
@@ -47,11 +52,20 @@ class Product(NamedTuple):
     gathers: int = -1
     masks: int = 0
     fill: float = 0.0
+    halves: int = 0
+    kept: int = 0
 
     @property
     def cycles(self) -> float:
         """Of the array, when nothing holds it up."""
         return self.tiles * max(self.rows, self.words + self.lost)
+
+
+class Fill(NamedTuple):
+    """A KEYS: `words` of the scratchpad go to `halves` of the key store (a mask)."""
+
+    words: int
+    halves: int
 
 
 class Beats(NamedTuple):
@@ -87,7 +101,7 @@ class Work(NamedTuple):
     unit: int
     wait: tuple[int, ...]
     signal: tuple[int, ...]
-    what: Transfer | Product | Beats
+    what: Transfer | Product | Fill | Beats
 
 
 @dataclass(frozen=True)
@@ -156,18 +170,19 @@ class _Reader:
         self.halves = 2 if config.post.lanes == config.word_bytes else 1
         self.bursts: dict[tuple[int, int], tuple[int, ...]] = {}
 
-    def read(self, opcode: Opcode) -> Iterator[Transfer | Product | Beats]:
+    def read(self, opcode: Opcode) -> Iterator[Transfer | Product | Fill | Beats]:
         """All instructions of an opcode, in order."""
-        methods: dict[Opcode, Callable[[], Iterator[Product] | Iterator[Beats]]] = {
+        methods: dict[Opcode, Callable[[], Iterator[Product] | Iterator[Fill] | Iterator[Beats]]] = {
             Opcode.MATMUL: self._products,
-            Opcode.DECIDE: self._decisions,
+            Opcode.DECIDE: self._decisions if self.config.rate == 1 else self._streams,
+            Opcode.KEYS: self._fills,
             Opcode.TABLE: self._tables,
             Opcode.REQUANT: self._requants,
             Opcode.EXP: self._exps,
             Opcode.RESIDUAL: self._residuals,
             Opcode.NORM: self._norms,
         }
-        found: Iterator[Transfer | Product | Beats]
+        found: Iterator[Transfer | Product | Fill | Beats]
         found = methods[opcode]() if opcode in methods else self._transfers(opcode)
         return found
 
@@ -226,6 +241,46 @@ class _Reader:
             lost = self._lost(m, n, k, 1, place)
             fill = fill_cycles(self.config, n, wide, rho) if fills else 0.0
             yield Product(m, n * k, self.config.array.columns, False, lost, DECISIONS, which, masks=n, fill=fill)
+
+    def _streams(self) -> Iterator[Product]:
+        """The same where keys stream, and queries are the weights: left operands come from the key store, so nothing is
+        lost in banks."""
+        op, shape = Opcode.DECIDE, StoreShape(self.config)
+        fields = self.columns.fields(op, "n_tiles", "k_tiles", "length", "half", "list", "wide", "rho", "fill")
+        for place, (n, k, length, half, which, wide, rho, fills) in zip(
+            self.columns.places(op).tolist(), zip(*fields, strict=True), strict=True
+        ):
+            passes = shape.passes(k)
+            yield Product(
+                shape.words(k, length), passes, self.config.array.columns * -(-k // passes), False, 0.0, DECISIONS,
+                which, masks=n, fill=fill_cycles(self.config, n, wide, rho) if fills else 0.0,
+                halves=self._halves(k, length, half), kept=self._kept(place, which, length),
+            )  # fmt: skip
+
+    def _halves(self, k_tiles: int, length: int, half: int) -> int:
+        return 1 << half if length <= store_keys(self.config, k_tiles) else 3
+
+    def _fills(self) -> Iterator[Fill]:
+        """KEYS."""
+        for k, length, half in zip(*self.columns.fields(Opcode.KEYS, "k_tiles", "length", "half"), strict=True):
+            yield Fill(k * length, self._halves(k, length, half))
+
+    def _kept(self, place: int, which: int, length: int) -> int:
+        """How many keys the decision at a place keeps: as many as the next scores of its list gather; all, if that is
+        not known, or nothing because the head is pruned."""
+        readers = self._readers.get(which, [])
+        index = bisect_right(readers, place)
+        return len(self.gathered.get(readers[index], ())) or length if index < len(readers) else length
+
+    @cached_property
+    def _readers(self) -> dict[int, list[int]]:
+        """Matmuls that gather, by list, in order."""
+        gather, lists = self.columns.fields(Opcode.MATMUL, "gather", "list")
+        found: dict[int, list[int]] = {}
+        for place, gathers, which in zip(self.columns.places(Opcode.MATMUL).tolist(), gather, lists, strict=True):
+            if gathers:
+                found.setdefault(which, []).append(place)
+        return found
 
     def _keys(self, op: Opcode) -> Iterator[tuple[npt.NDArray[np.int64] | None, int]]:
         """The keys that each instruction of an opcode gathers, None where they are not known, and its list or -1."""

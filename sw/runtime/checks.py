@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from celosia.hw.config import Config, HdpConfig
+from celosia.hw.coprocessor.config import Local
 from celosia.hw.isa import Activation, Opcode, Trap, Unit
 from celosia.sw.compiler.codec import Instruction
-from celosia.sw.compiler.regions import regions
+from celosia.sw.compiler.regions import passes, regions, store_keys
 from celosia.sw.compiler.sync import Space
 from celosia.sw.golden.rounding import IntArray
 
@@ -44,7 +45,7 @@ def check(one: Instruction, config: Config, windows: Windows, keys: IntArray | N
     Errors: TrapError when the instruction would stop the accelerator.
     """
     if one.unit in (Unit.LOAD, Unit.STORE):
-        _transfer(one, config, windows)
+        check_transfer(one, config, windows)
         return
     if _plainly_within(one, config):
         return
@@ -52,7 +53,8 @@ def check(one: Instruction, config: Config, windows: Windows, keys: IntArray | N
         _first_bad(checks)
 
 
-def _transfer(one: Instruction, config: Config, windows: Windows) -> None:
+def check_transfer(one: Instruction, config: Config | Local, windows: Windows) -> None:
+    """Whether all that a LOAD or STORE touches exists. Errors: TrapError."""
     word, granule = config.word_bytes, config.beat_bytes
     words, segments = one.words, one.segments
     base, limit = windows[one.window] if one.window < len(windows) else (0, 0)
@@ -78,6 +80,8 @@ def _illegal(one: Instruction, config: Config) -> bool:
     """Whether a field of an ARRAY or POST instruction has a value that it must not have."""
     if one.opcode is Opcode.DECIDE:
         return config.hdp is None or _illegal_decide(one, config, config.hdp)
+    if one.opcode is Opcode.KEYS:
+        return config.hdp is None or config.hdp.rate == 1 or _illegal_keys(one, config, config.hdp)
     if one.opcode is Opcode.TABLE:
         return False
     if config.hdp is not None and one.fields.get("gather", 0) and (one.causal or one.list >= config.hdp.lists):
@@ -91,12 +95,18 @@ def _illegal(one: Instruction, config: Config) -> bool:
 
 
 def _illegal_decide(one: Instruction, config: Config, hdp: HdpConfig) -> bool:
-    rows, columns = config.array.rows, config.array.columns
-    if not 1 <= one.m <= rows or not one.k_tiles or one.k_tiles * rows > hdp.head_width:
+    if not 1 <= one.m <= config.block_height or _illegal_keys(one, config, hdp):
         return True
-    if not 1 <= one.length <= hdp.keys or one.n_tiles != -(-one.length // columns):
+    if one.fill and not hdp.fill:
         return True
-    return 1 << one.wide > hdp.widest or one.list >= hdp.lists or bool(one.fill and not hdp.fill)
+    return one.n_tiles != -(-one.length // config.array.columns) or 1 << one.wide > hdp.widest or one.list >= hdp.lists
+
+
+def _illegal_keys(one: Instruction, config: Config, hdp: HdpConfig) -> bool:
+    """Of a KEYS, or of the keys of a DECIDE."""
+    if not one.k_tiles or one.k_tiles * config.array.rows > hdp.head_width or not 1 <= one.length <= hdp.keys:
+        return True
+    return hdp.rate > 1 and bool(one.half) and one.length > store_keys(config, one.k_tiles)
 
 
 def _plainly_within(one: Instruction, config: Config) -> bool:
@@ -124,6 +134,9 @@ def _first_bad(checks: Iterable[_Check]) -> None:
 
 def _array(one: Instruction, config: Config, keys: IntArray | None) -> Iterable[list[_Check]]:
     """Rows, then weights: n tiles, k tiles, then rows or words."""
+    if config.rate > 1 and one.opcode in (Opcode.DECIDE, Opcode.KEYS):
+        yield from _keys(one, config)
+        return
     # A DECIDE goes through the same rows again and again.
     acc_stride, maxima = (0, 0) if one.opcode is Opcode.DECIDE else (one.acc_stride, one.maxima)
     n = np.arange(one.n_tiles)[:, None, None]
@@ -140,6 +153,19 @@ def _array(one: Instruction, config: Config, keys: IntArray | None) -> Iterable[
         ),
     ]
     yield [(_weights(one, config, keys), config.scratchpad_words, Trap.SCRATCHPAD_RANGE)]
+
+
+def _keys(one: Instruction, config: Config) -> Iterable[list[_Check]]:
+    """Sums of a DECIDE of several passes, then its queries; or words of keys: all of a k tile, then those of the
+    next."""
+    k = np.arange(one.k_tiles)[:, None]
+    if one.opcode is Opcode.KEYS:
+        words = one.b_address + k * one.b_stride + np.arange(one.length)
+    else:
+        words = one.a_address + k * one.a_stride + np.arange(one.m)
+        if passes(one, config) > 1:
+            yield [(one.acc_address + np.arange(one.length), config.acc_rows, Trap.ACCUMULATOR_RANGE)]
+    yield [(words, config.scratchpad_words, Trap.SCRATCHPAD_RANGE)]
 
 
 def _weights(one: Instruction, config: Config, keys: IntArray | None) -> _Addresses:

@@ -7,16 +7,24 @@ import numpy as np
 
 from celosia.hw.config import Config
 from celosia.hw.control.requests import burst_beats
-from celosia.hw.isa import HDP_OPCODES, INSTRUCTION_BYTES, MAGIC, UNITS, VERSION, WINDOWS, Opcode, Trap, Unit
+from celosia.hw.coprocessor.config import CoprocessorConfig
+from celosia.hw.isa import INSTRUCTION_BYTES, MAGIC, UNITS, VERSION, WINDOWS, Opcode, Trap, Unit
+from celosia.hw.legal import executes
 from celosia.hw.registers import BY_NAME, REGISTERS, Activity, identity
 from celosia.sw.compiler.codec import CodecError, Instruction, decode, header_fields, unpack
 from celosia.sw.golden.rounding import IntArray
 from celosia.sw.runtime.checks import TrapError
+from celosia.sw.runtime.cores import CoprocessorMachine
 from celosia.sw.runtime.device import Bytes, Device, DeviceError
 from celosia.sw.runtime.machine import Machine
 
 _OFFSETS = {register.offset: register for register in REGISTERS}
 SEMAPHORE_LIMIT = 255
+
+
+def machine_of(config: Config, late: bool = False) -> Machine | CoprocessorMachine:
+    """What an accelerator is inside. `late`: see `Machine`."""
+    return CoprocessorMachine(config) if isinstance(config, CoprocessorConfig) else Machine(config, late)
 
 
 class FunctionalDevice(Device):
@@ -31,7 +39,7 @@ class FunctionalDevice(Device):
 
     def __init__(self, config: Config, seed: int | None = None) -> None:
         self.config = config
-        self.machine = Machine(config)
+        self.machine = machine_of(config, late=seed is not None)
         self.random = random.Random(seed) if seed is not None else None
         self.registers = {register.offset: register.reset for register in REGISTERS}
         self.registers |= {BY_NAME[name].offset: value for name, value in identity(config).items()}
@@ -87,7 +95,7 @@ class FunctionalDevice(Device):
             self.registers[BY_NAME[name].offset] = value & 0xFFFFFFFF
 
     def _reset(self) -> None:
-        memory, self.machine = self.machine.memory, Machine(self.config)
+        memory, self.machine = self.machine.memory, machine_of(self.config, self.random is not None)
         self.machine.memory = memory
         self._set(CTRL=BY_NAME["CTRL"].reset, TRAP_CODE=0, TRAP_ADDRESS_LO=0, TRAP_ADDRESS_HI=0, TRAP_PC=0)
 
@@ -137,7 +145,7 @@ class FunctionalDevice(Device):
                 return instructions, TrapError(Trap.ILLEGAL_INSTRUCTION, pc=pc)
             if one.opcode is Opcode.END:
                 return instructions, None
-            if one.opcode in HDP_OPCODES and self.config.hdp is None:
+            if not executes(one.opcode, self.config.rate):
                 return instructions, TrapError(Trap.ILLEGAL_INSTRUCTION, pc=pc)
             instructions.append(one)
         return instructions, outside or TrapError(Trap.ILLEGAL_INSTRUCTION, pc=count)

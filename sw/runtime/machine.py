@@ -3,30 +3,37 @@
 import numpy as np
 
 from celosia.hw.config import Config
-from celosia.hw.isa import Activation, Opcode
+from celosia.hw.hdp.config import FRACTION
+from celosia.hw.isa import Activation, Opcode, Trap
 from celosia.hw.numerics import ACC_BITS
 from celosia.sw.compiler.codec import Instruction, unpack_constants
 from celosia.sw.compiler.constants import NORM_RECORD, REQUANT_RECORD
+from celosia.sw.compiler.regions import passes
 from celosia.sw.golden.factor import row_factor
+from celosia.sw.golden.hdp import split
 from celosia.sw.golden.kernels import WEIGHTS, activate
 from celosia.sw.golden.layernorm import affine, normalise, residual_add, row_stats, row_sums
 from celosia.sw.golden.matmul import matmul
 from celosia.sw.golden.requant import relu, requant
 from celosia.sw.golden.rounding import IntArray, integers, sat
 from celosia.sw.golden.softmax import row_max, softmax_weights, valid_columns
-from celosia.sw.runtime.checks import check, check_fields
+from celosia.sw.runtime.checks import TrapError, check, check_fields
 from celosia.sw.runtime.pruning import Pruning, gathers, resolved
+from celosia.sw.runtime.transfers import Transfers
 
 LOWEST = -(1 << ACC_BITS - 1)
 
 
-class Machine:
-    """On-chip state of one accelerator. `memory`: bytes by bus address; `windows`: (base, size) in bytes."""
+class Machine(Transfers):
+    """On-chip state of one accelerator.
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        self.memory = np.zeros(0, np.uint8)
-        self.windows: list[tuple[int, int]] = []
+    `late`: KEYS copies as late as hardware may, not as early: a program for which that matters is wrong.
+    """
+
+    def __init__(self, config: Config, late: bool = False) -> None:
+        super().__init__(config.word_bytes)
+        self.config, self.late = config, late
+        self.copying: Instruction | None = None  # a KEYS that may not have copied yet
         self.scratchpad = np.zeros((config.scratchpad_words, config.word_bytes), np.uint8)
         self.acc = np.zeros((config.acc_rows, config.array.columns), np.int64)
         rows = config.accumulator.stat_rows
@@ -36,12 +43,12 @@ class Machine:
         self.weight_of = WEIGHTS[config.post.softmax]
         self.table = np.zeros(1 << config.post.table_bits, np.int8)
         self.pruning = Pruning(config)
-        self.bytes_read = self.bytes_written = 0
         self._operations = {
             Opcode.LOAD: self._load,
             Opcode.STORE: self._store,
             Opcode.MATMUL: self._matmul,
             Opcode.DECIDE: self._decide,
+            Opcode.KEYS: self._keys,
             Opcode.REQUANT: self._requant,
             Opcode.EXP: self._exp,
             Opcode.RESIDUAL: self._residual,
@@ -55,6 +62,8 @@ class Machine:
         Errors: TrapError; ValueError and OverflowError for what no program may do and no trap tells.
         """
         check_fields(one, self.config)
+        if one.opcode is Opcode.DECIDE and self.config.rate > 1 and self.pruning.stored(one) is None:
+            raise TrapError(Trap.ILLEGAL_INSTRUCTION)
         if not gathers(one, self.config):
             check(one, self.config, self.windows)
             self._operations[one.opcode](one)
@@ -84,26 +93,11 @@ class Machine:
     def _stat_rows(one: Instruction) -> slice:
         return slice(one.stat_row, one.stat_row + one.m)
 
-    # LOAD and STORE
-
-    def _segments(self, one: Instruction) -> tuple[np.ndarray, np.ndarray]:
-        """Byte addresses and scratchpad words of a transfer, both [segments, words]."""
-        base, _ = self.windows[one.window]
-        offsets = base + one.offset + np.arange(one.segments) * one.stride
-        words = self._words(one.address + np.arange(one.segments) * one.sp_stride, one.words)
-        return offsets[:, None] + np.arange(one.words) * self.config.word_bytes, words
-
     def _load(self, one: Instruction) -> None:
-        addresses, words = self._segments(one)
-        bytes_of = addresses[..., None] + np.arange(self.config.word_bytes)
-        self.scratchpad[words] = self.memory[bytes_of]
-        self.bytes_read += bytes_of.size
+        self.load_into(one, self.scratchpad)
 
     def _store(self, one: Instruction) -> None:
-        addresses, words = self._segments(one)
-        bytes_of = addresses[..., None] + np.arange(self.config.word_bytes)
-        self.memory[bytes_of] = self.scratchpad[words]
-        self.bytes_written += bytes_of.size
+        self.store_from(one, self.scratchpad)
 
     # ARRAY
 
@@ -149,9 +143,35 @@ class Machine:
         return np.pad(b, [(0, k - len(chosen)), (0, 0)])
 
     def _decide(self, one: Instruction) -> None:
-        scores = self.pruning.decide(one, integers(self._left(one)), integers(self._transposed(one).T))
-        # The tiles go through the same rows; those of the last one stay.
-        self.acc[one.acc_address : one.acc_address + one.m] = scores[:, -self.config.array.columns :]
+        query, columns = integers(self._left(one)), self.config.array.columns
+        if self.copying is not None and self.copying.half == one.half:
+            self._copy()
+        if self.config.rate == 1:
+            scores = self.pruning.decide(one, query, split(self._transposed(one).T, FRACTION)[0])
+            # The tiles go through the same rows; those of the last one stay.
+            self.acc[one.acc_address : one.acc_address + one.m] = scores[:, -columns:]
+            return
+        keys = self.pruning.stored(one)
+        assert keys is not None, "checked before"
+        scores = self.pruning.decide(one, query, keys)
+        if passes(one, self.config) > 1:
+            sums = np.pad(scores.T, [(0, 0), (0, columns - one.m)])
+            self.acc[one.acc_address : one.acc_address + one.length] = sums
+
+    def _keys(self, one: Instruction) -> None:
+        self._copy()
+        self.copying = one
+        self._copy()
+        self.copying = one if self.late else None
+
+    def _copy(self) -> None:
+        """Copy the keys of the last KEYS, if that may not have been done."""
+        one, self.copying = self.copying, None
+        if one is None:
+            return
+        words = self._words(one.b_address + np.arange(one.k_tiles) * one.b_stride, one.length)  # [k, key]
+        codes = self.scratchpad[words].view(np.int8).swapaxes(0, 1).reshape(one.length, -1)
+        self.pruning.fill(one, integers(codes))
 
     # POST
 

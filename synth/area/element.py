@@ -2,6 +2,7 @@
 
 import json
 
+from celosia.hw.array.nibbles import NibbleElement
 from celosia.hw.array.pe import ProcessingElement
 from celosia.hw.config import Config
 from celosia.hw.emit.rtlil import rtlil
@@ -22,7 +23,8 @@ def element_cells(config: Config) -> dict[str, int]:
 
     Errors: ToolError.
     """
-    element = ProcessingElement(config.array.rows - 1, config.array.stages)
+    last = config.array.rows - 1
+    element = NibbleElement(config, last) if config.rate > 1 else ProcessingElement(last, config.array.stages)
     files = {"element.il": rtlil(element, "element"), "script.ys": _SCRIPT}
     found = tools.yosys().run(["-Q", "-T", "-q", "script.ys"], files, ["cells.json"])["cells.json"]
     cells: dict[str, int] = json.loads(found)["modules"]["\\element"]["num_cells_by_type"]

@@ -33,6 +33,9 @@ from celosia.hw.presets import PRESETS
          "the nearest legal value is 32"),
         ("hdp.keys=1024", "hdp.head_width 64 and hdp.keys 1024 are too large: the importance of a head would have 34 "
          "bits, and may have 32"),
+        ("hdp.rate=3", "hdp.rate must be a power of two from 1 to 4, not 3; the nearest legal value is 2"),
+        ("hdp.rate=8", "hdp.rate must be a power of two from 1 to 4, not 8; the nearest legal value is 4"),
+        ("hdp.rate=4", None),
         ("hdp.list=8", "no field 'hdp.list' in a configuration; did you mean hdp.lists?"),
         ("hdp.widest=8", None),
         ("hdp.fill=false", None),
@@ -79,10 +82,12 @@ def test_derived_sizes(rows, columns, lanes):
 def test_an_absent_section_is_there_as_soon_as_it_is_named():
     plain, transformer = PRESETS["transformer"], PRESETS["transformer-hdp"]
     assert "hdp" not in plain.to_dict()
-    assert transformer.to_dict()["hdp"] == {"lists": 64, "keys": 512, "widest": 2, "head_width": 64, "fill": True}
-    assert from_dict({"hdp": {}}, plain) == transformer
+    fields = {"lists": 64, "keys": 512, "widest": 2, "head_width": 64, "fill": True, "rate": 4}
+    assert transformer.to_dict()["hdp"] == fields
+    assert from_dict({"hdp": {}}, plain) == override(transformer, ["hdp.rate=1"])
+    assert from_dict({"hdp": {"rate": 4}}, plain) == transformer
     assert from_dict({"array": {"stages": 1}}, transformer) == transformer
-    assert override(plain, ["hdp.keys=256"]) == override(transformer, ["hdp.keys=256"])
+    assert override(plain, ["hdp.keys=256", "hdp.rate=4"]) == override(transformer, ["hdp.keys=256"])
     with pytest.raises(ConfigError, match=r"hdp\.keys must be at least array\.columns, not 32"):
         override(plain, ["array.columns=64", "hdp.keys=32"])
     with pytest.raises(ConfigError, match=r"hdp\.widest must be at most array\.columns, not 8"):

@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from celosia.hw.isa import HDP_OPCODES, Opcode
+from celosia.hw.isa import Opcode
+from celosia.hw.legal import executes
 from celosia.sim.fuzz import FuzzError, fuzz
 from celosia.sim.fuzz.configs import CONFIGS
 from celosia.sim.fuzz.runner import draft
@@ -21,7 +22,7 @@ def test_random_programs(name: str) -> None:
     assert tally.cycles > 0
     # Nothing is so seldom legal that it is not tested.
     for opcode in Opcode:
-        if opcode is not Opcode.END and (opcode not in HDP_OPCODES or CONFIGS[name].hdp):
+        if opcode is not Opcode.END and executes(opcode, CONFIGS[name].rate):
             assert tally.opcodes[opcode.name] >= PROGRAMS, opcode
 
 
@@ -59,6 +60,11 @@ def test_every_flag_and_relation_comes_up(name: str) -> None:
         some(Opcode.MATMUL, *(lambda f, t=t: f.get("gather") and f["transposed"] == t for t in (0, 1)))
         some(Opcode.MATMUL, lambda f: f.get("headed"))
         some(Opcode.EXP, lambda f: f.get("gather"))
+    if config.rate > 1:
+        half = config.hdp.keys // 2
+        some(Opcode.KEYS, *flags("half"), lambda f: f["length"] > half, lambda f: f["length"] == half)
+        some(Opcode.DECIDE, *flags("half"), lambda f: f["length"] > half, lambda f: f["length"] % 2)
+        some(Opcode.DECIDE, lambda f: f["k_tiles"] > config.rate, lambda f: f["k_tiles"] <= config.rate // 2)
 
 
 def test_a_difference_is_found_and_made_small(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,14 +83,21 @@ def test_where_the_cycles_go(name, memory):
 
 
 @pytest.mark.parametrize("memory", MEMORIES, ids=str)
-@pytest.mark.parametrize("pruned", [0, 50, 80])
-@pytest.mark.parametrize(("head", "fill"), [(8, False), (16, True)])
-def test_pruned_heads(pruned: int, head: int, fill: bool, memory: Memory) -> None:
+@pytest.mark.parametrize(
+    ("name", "pruned", "head", "fill"),
+    [
+        *(("pruned", pruned, *shape) for shape in ((8, False), (16, True)) for pruned in (0, 50, 80)),
+        ("pruned2", 50, 16, False),
+        ("pruned4", 0, 8, False),
+        ("pruned4", 80, 16, False),
+    ],
+)
+def test_pruned_heads(name: str, pruned: int, head: int, fill: bool, memory: Memory) -> None:
     """Attention of which a share is pruned, by the keys that a functional run gathers.
 
     With fill, decisions that the array does not wait for: how long each search takes the model does not know.
     """
-    config, workload = CONFIGS["pruned"], AttentionWorkload(24, head, pruned, heads=4)
+    config, workload = CONFIGS[name], AttentionWorkload(24, head, pruned, heads=4)
     (pruning,) = prunings(config, workload.policy(config, fill), 1, workload.tokens)
     program = compile_heads(config, workload.layer(config), workload.tokens, workload.heads, workload.head, pruning)
     functional, driver = Driver(FunctionalDevice(config), program), Driver(device(Point("", program, memory)), program)

@@ -193,7 +193,7 @@ def test_post(config: Config, kind: str) -> None:
     check(config, program, code, seed=len(kind))
 
 
-@pytest.mark.parametrize("opcode", [0x00, 0x02, 0x11, 0x21, 0x35, 0x41, 0x50, 0xFF])
+@pytest.mark.parametrize("opcode", [0x00, 0x02, 0x11, 0x21, 0x22, 0x35, 0x41, 0x50, 0xFF])
 def test_illegal_opcodes(opcode: int) -> None:
     config = CONFIGS["tiny"]
     program = program_of(config, *[good_load(config)] * 3, bytes([opcode]) + bytes(31))

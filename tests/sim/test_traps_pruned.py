@@ -2,6 +2,7 @@
 
 import pytest
 
+from celosia.hw.config import Config
 from celosia.hw.isa import Opcode, Trap
 from celosia.sim.fuzz.configs import CONFIGS
 from celosia.sim.fuzz.runner import compare, draft
@@ -61,6 +62,27 @@ FINE = {
 }
 
 
+STREAMED = CONFIGS["pruned4"]
+KEYS = {"length": 7, "k_tiles": 2, "b_stride": 8, "half": 1}
+STREAM = {name: value for name, value in DECIDE.items() if name != "b_stride"} | {"half": 1}
+STREAMS = {
+    "keys": (ILLEGAL, Opcode.KEYS, {"length": 0}),
+    "more keys than a half": (ILLEGAL, Opcode.KEYS, {"length": 33, "k_tiles": 5}),
+    "more keys than the store": (ILLEGAL, Opcode.KEYS, {"length": 65, "half": 0}),
+    "no k of keys": (ILLEGAL, Opcode.KEYS, {"k_tiles": 0}),
+    "many channels of keys": (ILLEGAL, Opcode.KEYS, {"k_tiles": 9}),
+    "keys beyond": (SCRATCHPAD, Opcode.KEYS, {"b_address": WORDS - 6}),
+    "keys' second block": (SCRATCHPAD, Opcode.KEYS, {"b_address": WORDS - 14}),
+    "many rows": (ILLEGAL, Opcode.DECIDE, {"m": 5}),
+    "another half": (ILLEGAL, Opcode.DECIDE, {"half": 0}),
+    "other keys": (ILLEGAL, Opcode.DECIDE, {"length": 6}),
+    "other channels": (ILLEGAL, Opcode.DECIDE, {"k_tiles": 1}),
+    "queries": (SCRATCHPAD, Opcode.DECIDE, {"a_address": WORDS - 2}),
+    "queries' second block": (SCRATCHPAD, Opcode.DECIDE, {"a_address": WORDS - 5}),
+    "nothing": (Trap.NONE, Opcode.DECIDE, {"b_address": WORDS, "acc_address": ROWS}),
+}
+
+
 def outcome(device, program: Program) -> tuple[Trap, int, int]:
     try:
         Driver(device, program).run(max_cycles=100_000)
@@ -69,18 +91,18 @@ def outcome(device, program: Program) -> tuple[Trap, int, int]:
     return Trap.NONE, 0, 0
 
 
-def check(code: Trap, *instructions: bytes, seed: int) -> None:
+def check(code: Trap, *instructions: bytes, seed: int, config: Config = CONFIG) -> None:
     """Both devices end alike, with `code`, and the RTL recovers."""
-    assembled = assemble(CONFIG, [*instructions, encode(Opcode.END)])
-    program = Program(CONFIG, assembled, draft(CONFIG, 0, 1).constants[:64], (len(assembled), 64, 64, 64))
-    rtl = RtlDevice(CONFIG, latency=seed % 7 * 5, stalls=seed % 3 * 0.3, seed=seed)
-    expected = outcome(FunctionalDevice(CONFIG), program)
+    assembled = assemble(config, [*instructions, encode(Opcode.END)])
+    program = Program(config, assembled, draft(config, 0, 1).constants[:64], (len(assembled), 64, 64, 64))
+    rtl = RtlDevice(config, latency=seed % 7 * 5, stalls=seed % 3 * 0.3, seed=seed)
+    expected = outcome(FunctionalDevice(config), program)
     assert expected[0] is code
     found = outcome(rtl, program)
     # On which of several bad addresses of an instruction it stops is the functional device's business too.
     assert found == expected
     Driver(rtl, program).soft_reset()
-    assert compare(draft(CONFIG, seed, 5), rtl, seed) is None
+    assert compare(draft(config, seed, 5), rtl, seed) is None
 
 
 CLEAR = [
@@ -94,6 +116,25 @@ CLEAR = [
 def test_decisions(kind: str) -> None:
     code, wrong = DECISIONS[kind]
     check(code, encode(Opcode.DECIDE, **DECIDE), encode(Opcode.DECIDE, **DECIDE | wrong), seed=len(kind))
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+def test_keys_that_stream(kind: str) -> None:
+    """A reset forgets what the key store holds, too: the last program of `check` fills it anew."""
+    code, opcode, wrong = STREAMS[kind]
+    good = KEYS if opcode is Opcode.KEYS else STREAM
+    before = [encode(Opcode.KEYS, **KEYS), encode(Opcode.DECIDE, **STREAM)]
+    check(code, *before, encode(opcode, **good | wrong), seed=len(kind), config=STREAMED)
+
+
+def test_a_reset_forgets_the_key_store() -> None:
+    rtl, programs = RtlDevice(STREAMED), []
+    for one in (encode(Opcode.KEYS, **KEYS), encode(Opcode.DECIDE, **STREAM)):
+        code = assemble(STREAMED, [one, encode(Opcode.END)])
+        programs.append(Program(STREAMED, code, draft(STREAMED, 0, 1).constants[:64], (len(code), 64, 64, 64)))
+    assert [outcome(rtl, one)[0] for one in programs] == [Trap.NONE, Trap.NONE]
+    Driver(rtl, programs[0]).soft_reset()
+    assert outcome(rtl, programs[1])[0] is ILLEGAL
 
 
 @pytest.mark.parametrize("kind", GATHERS)

@@ -76,12 +76,14 @@ class DenseMasks(wiring.Component):
         number = Signal(range(config.groups))
         done, blocks = o.valid & o.ready, (pairs.keys + 1) >> 1
         low = ceil_log2(config.rate)
-        full, rest = blocks >> low, blocks[:low]
+        full = blocks >> low
+        # Behind the full groups, all blocks but the last one of a group can be there.
+        rest = Cat(k < blocks[:low] for k in range(config.rate - 1)) & (number == full).replicate(config.rate - 1)
         m.d.comb += [
             pairs.job.eq(self.head.job),
             pairs.step.eq(done & o.p.end_row),
             o.valid.eq(self.on),
-            o.p.keep.eq(Cat((number < full) | ((number == full) & (k < rest)) for k in range(config.rate))),
+            o.p.keep.eq((number < full).replicate(config.rate) | rest),
             o.p.end_row.eq(number + 1 == (pairs.keys + (config.group - 1)) >> ceil_log2(config.group)),
             o.p.end_head.eq(o.p.end_row & pairs.last),
         ]

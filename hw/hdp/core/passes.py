@@ -106,7 +106,9 @@ class IntegerPass(wiring.Component):
         for q in range(BLOCK):
             whole, rest = pairs.limits[q] >> low, pairs.limits[q][:low]
             for key in range(config.rate):
-                valid = (self.count < whole) | ((self.count == whole) & (key < rest))
+                # Behind the whole steps, all keys but the last one of a step can be there.
+                some = (self.count == whole) & (key < rest) if key < config.rate - 1 else 0
+                valid = (self.count < whole) | some
                 m.d.comb += tag.valid[BLOCK * key + q].eq(valid)
         m.d.comb += [
             tag.first.eq(~self.inside),

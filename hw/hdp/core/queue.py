@@ -26,7 +26,7 @@ class SramQueue(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        m.submodules.cells = cells = Sram(self.depth, Shape.cast(self.shape).width)
+        m.submodules.words = cells = Sram(self.depth, Shape.cast(self.shape).width)
         m.submodules.ahead = ahead = Queue(self.shape, _AHEAD)
         connect(m, ahead.o, flipped(self.o))
         written, read = (Signal(ceil_log2(self.depth), name=name) for name in ("written", "read"))

@@ -25,6 +25,10 @@ CONFIGS = {
     ),
     "maxima": EngineConfig(columns=8, widest=4, height=4, rules=(Importance.MAX,), head_width=32, length=64),
     "array": EngineConfig(columns=16, length=128),
+    "keys": EngineConfig(columns=4, height=3, head_width=8, length=22, stream=1),
+    "pairs-of-keys": EngineConfig(columns=8, widest=4, height=4, head_width=32, length=61, stream=2),
+    "narrow-keys": EngineConfig(columns=4, widest=1, height=2, head_width=16, length=32, stream=2, slack=0),
+    "array-of-keys": EngineConfig(columns=16, length=40, stream=2),
 }
 FILLED = {
     "tiny": replace(CONFIGS["tiny"], fill=4),
@@ -34,6 +38,12 @@ FILLED = {
     "maxima": replace(CONFIGS["maxima"], fill=8),
     "array": replace(CONFIGS["array"], fill=16),
 }
+FILLED_STREAMS = {
+    "keys": replace(CONFIGS["keys"], fill=4),
+    "pairs-of-keys": replace(CONFIGS["pairs-of-keys"], fill=8),
+    "array-of-keys": replace(CONFIGS["array-of-keys"], fill=16),
+}
+BUT_CYCLES = "^(?!.*(full_rate|waiting_masks))"
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -46,14 +56,22 @@ def test_sparsity_engine(name: str) -> None:
 @pytest.mark.parametrize("name", FILLED)
 def test_fill(name: str, module: str) -> None:
     """The same decisions with fill; what it changes in cycles has its own tests."""
-    config, but_cycles = FILLED[name], "^(?!.*(full_rate|waiting_masks))"
+    config = FILLED[name]
     run_bench(
         SparsityEngine(config),
         f"celosia.sim.bench.{module}",
         name=f"{module}-{name}-fill",
         parameters=asdict(config),
-        test_filter=but_cycles,
+        test_filter=BUT_CYCLES,
     )
+
+
+@pytest.mark.parametrize("name", FILLED_STREAMS)
+def test_fill_of_keys_that_stream(name: str) -> None:
+    config = FILLED_STREAMS[name]
+    parameters = asdict(config)
+    engine, module = SparsityEngine(config), "celosia.sim.bench.hdp"
+    run_bench(engine, module, name=f"{name}-fill", parameters=parameters, test_filter=BUT_CYCLES)
 
 
 def test_bad_sizes() -> None:
@@ -66,5 +84,9 @@ def test_bad_sizes() -> None:
     for bad in (1, 3, 32, -4, True):
         with pytest.raises(ConfigError, match=f"fill must be 0 or a power of two from 2 to length, not {bad!r}"):
             EngineConfig(length=31, fill=bad)
+    with pytest.raises(ConfigError, match="stream must be 0, 1 or 2 keys a beat, not 3"):
+        EngineConfig(stream=3)
+    with pytest.raises(ConfigError, match="keys that stream need narrowest = 1, and at least 2 columns"):
+        EngineConfig(narrowest=2, stream=1)
     with pytest.raises(ConfigError, match="would have 33 bits, and may have 32"):
         EngineConfig(length=1024, rules=(Importance.SUM,), head_width=32, widest=1, height=1)

@@ -10,6 +10,8 @@ from celosia.sim.bench.harness import run_bench
 CONFIGS = {
     "tiny": PRESETS["tiny"],
     "tiny-hdp": override(PRESETS["tiny"], ["hdp.lists=8", "hdp.keys=64", "hdp.head_width=16"]),
+    # Several rows of EXP are normalised and divided at once.
+    "tiny-rate": override(PRESETS["tiny"], ["hdp.lists=8", "hdp.keys=64", "hdp.head_width=16", "hdp.rate=2"]),
     # Fewer lanes than rows, fewer lists than are asked for at once.
     "narrow-hdp": override(
         PRESETS["tiny"], ["array.rows=8", "array.columns=4", "post.lanes=2", "hdp.lists=4", "hdp.keys=32"]

@@ -33,9 +33,9 @@ def test_encoding_is_the_one_of_the_hardware_layout(sample):
     for name, _ in layout:
         if str(name).startswith("reserved") or name == "head":
             continue
-        if name == "post":
-            nested["post"] = {
-                inner: values[inner] for inner in ("acc_address", "acc_stride", "m", "groups", "stat_row")
+        if name in ("post", "body"):
+            nested[name] = {
+                inner: values[inner] for inner, _ in layout[name].shape.as_shape() if not inner.startswith("reserved")
             }
         else:
             nested[name] = values[name]

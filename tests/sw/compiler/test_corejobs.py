@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from celosia.hw.config import ConfigError
+from celosia.hw.coprocessor.config import CoprocessorConfig
+from celosia.hw.coprocessor.presets import COPROCESSORS
 from celosia.hw.hdp.core.config import CoreConfig
-from celosia.hw.hdp.core.presets import COPROCESSORS, CoprocessorConfig
 from celosia.hw.presets import PRESETS
 from celosia.sw.attention import AttentionWorkload
 from celosia.sw.compiler.buffers import CompileError
@@ -93,5 +94,5 @@ def test_what_a_core_is_not_built_for() -> None:
 
 def test_presets() -> None:
     assert set(COPROCESSORS) == {"hdp-edge", "hdp-server"}
-    with pytest.raises(ConfigError, match="cores must be an integer of at least 1, not 0"):
+    with pytest.raises(ConfigError, match="cores must be an integer from 1 to 64, not 0"):
         CoprocessorConfig(cores=0, core=CORE)

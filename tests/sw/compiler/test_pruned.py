@@ -7,11 +7,16 @@ import numpy as np
 import pytest
 
 from celosia.hw.config import Config, override
+from celosia.hw.hdp.store import StoreShape
 from celosia.hw.hdp.widths import Importance
 from celosia.hw.isa import Opcode
 from celosia.hw.presets import PRESETS
+from celosia.sw.attention import AttentionWorkload
 from celosia.sw.compiler.buffers import CompileError
+from celosia.sw.compiler.codec import layout_fields
 from celosia.sw.compiler.compile import compile_encoder
+from celosia.sw.compiler.heads import compile_heads
+from celosia.sw.compiler.pruning import prunings
 from celosia.sw.golden.hdp import BlockShape, Pruned
 from celosia.sw.model.bert import random_bert
 from celosia.sw.model.calibrate import calibrate
@@ -111,6 +116,68 @@ def test_padding_is_not_decided_on_and_has_context_zero(length: int) -> None:
     assert {one.length for one in decided} == {length}
 
 
+RATES = {
+    "rate 2": override(TINY, ["hdp.rate=2"]),
+    "rate 4": override(TINY, ["hdp.rate=4"]),
+    # Heads of 8 channels: two keys a word at rate 4. A store that a head fills; few lists.
+    "short": override(TINY, ["hdp.rate=4", "hdp.keys=32", "hdp.head_width=8"]),
+    "few lists": override(TINY, ["hdp.rate=4", "hdp.lists=4"]),
+    "tall": override(TINY, [*ROOMY, "hdp.rate=2", "array.rows=8"]),
+    "wide": override(TINY, [*ROOMY, "hdp.rate=4", "array.columns=8", "bus.bytes=8"]),
+    # Several passes, whose sums stay in the accumulator.
+    "passes": override(TINY, ["hdp.rate=2", "hdp.head_width=16"]),
+    # No room for K of two heads.
+    "small": override(TINY, ["hdp.rate=4", "scratchpad.kib=4", "hdp.lists=16"]),
+}
+
+
+@pytest.mark.parametrize(("tokens", "tau"), [(3, None), (18, -(1 << 20)), (18, None), (31, None)])
+@pytest.mark.parametrize("name", RATES)
+def test_nibble_rates(name: str, tokens: int, tau: int | None) -> None:
+    """Keys that stream out of the key store, in random orders of the units, and copied as late as may be."""
+    config = RATES[name]
+    heads = 4 if name == "short" else 2
+    tested = policy(config, rho=60, tau=() if tau is None else (tau,))
+    tested = replace(tested, block=BlockShape(config.block_height, 2))
+    if tau is not None and -(-tokens // config.block_height) > config.hdp.lists - 1:
+        return
+    for seed in range(2):
+        driver, run = check(config, tested, (32, heads, 64), tokens, seed=seed)
+    if tokens > 5:
+        assert run.sparsity.counts["pruned_blocks"].sum() > 0
+    keys = [one for one in driver.program.instructions if one.opcode is Opcode.KEYS]
+    assert [one.length for one in keys] == [tokens] * heads
+    long = tokens > StoreShape(config).most(32 // heads // config.array.rows)
+    assert {one.half for one in keys} == ({0} if long else {0, 1})
+    # KEYS of a head come before the decisions of the head before it are over, if they have a half of their own.
+    order = [one.opcode for one in driver.program.instructions if one.opcode in (Opcode.KEYS, Opcode.DECIDE)]
+    high = -(-tokens // config.block_height)
+    assert order.count(Opcode.DECIDE) == heads * high
+    assert (order.index(Opcode.KEYS, 1) <= min(high, 2) + 1) == (not long)
+
+
+def test_keys_shares_its_places_with_decide() -> None:
+    """The decoder reads the halves, lengths and k tiles of both by one layout."""
+    keys, decide = layout_fields(Opcode.KEYS), layout_fields(Opcode.DECIDE)
+    assert {"half", "length", "k_tiles", "b_address", "b_stride"} <= keys.keys()
+    for name, field in keys.items():
+        assert decide[name] == field, name
+
+
+def test_decisions_follow_one_another() -> None:
+    """At rate 4 four k tiles of queries load before the first of them, so there are four, but for the last ones."""
+    config = override(TINY, ["hdp.rate=4", "scratchpad.kib=32", "accumulator.kib=32"])
+    driver, _ = check(config, policy(config, rho=60), (64, 4, 64), 32)
+    runs, last = [], None
+    for one in driver.program.instructions:
+        if one.opcode in (Opcode.DECIDE, Opcode.MATMUL) and (one.opcode is Opcode.DECIDE or one.gather):
+            runs += [0] if one.opcode is Opcode.DECIDE and last is not Opcode.DECIDE else []
+            runs[-1:] = [runs[-1] + 1] if one.opcode is Opcode.DECIDE else runs[-1:]
+            last = one.opcode
+    assert sum(runs) == 32
+    assert set(runs[1:-1]) == {4}
+
+
 def test_nothing_pruned_is_the_dense_program_byte_for_byte() -> None:
     encoder, x = network(32, 2, 64, 18, 2)
     outputs = []
@@ -203,3 +270,18 @@ def test_what_does_not_fit() -> None:
     small = override(TINY, ["scratchpad.kib=2"])
     with pytest.raises(CompileError, match=r"must be whole in a scratchpad of 2 KiB; scratchpad.kib = 4 would do"):
         compile_encoder(small, encoder, 64, policy=tested)
+
+
+@pytest.mark.parametrize(("rate", "heads_pruned"), [(2, 0), (4, 25)])
+def test_keys_stay_until_they_are_copied(rate: int, heads_pruned: int) -> None:
+    """Where room is scarce too: KEYS may fetch until the DECIDE that uses them, whatever else has to be loaded."""
+    config = override(PRESETS["transformer-hdp"], [f"hdp.rate={rate}"])
+    workload = AttentionWorkload(128, 64, 75, heads=8, pruned_heads=heads_pruned)
+    (pruning,) = prunings(config, workload.policy(config), 1, workload.tokens)
+    layer = workload.layer(config)
+    program = compile_heads(config, layer, workload.tokens, workload.heads, workload.head, pruning)
+    early, late = (
+        Driver(FunctionalDevice(config, seed), program).run(**workload.inputs())["context"] for seed in (None, 1)
+    )
+    np.testing.assert_array_equal(early, workload.golden(config, workload.policy(config))[0])
+    np.testing.assert_array_equal(late, early)

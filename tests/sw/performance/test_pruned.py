@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from celosia.hw.config import override
+from celosia.hw.config import Config, override
 from celosia.hw.isa import Opcode, Unit
 from celosia.hw.presets import PRESETS
 from celosia.sw.attention import AttentionWorkload
@@ -13,7 +13,10 @@ from celosia.sw.compiler.heads import compile_heads
 from celosia.sw.compiler.program import Program
 from celosia.sw.compiler.pruning import prunings
 from celosia.sw.performance import operands, predict
-from celosia.sw.performance.actions import count_actions
+from celosia.sw.performance import timings as t
+from celosia.sw.performance.actions import count_actions, energy
+from celosia.sw.performance.streaming import KeyStoreModel, MasksModel
+from celosia.sw.performance.works import Fill
 from celosia.sw.runtime.driver import Driver
 from celosia.sw.runtime.functional import FunctionalDevice
 
@@ -25,11 +28,11 @@ WORKLOAD = AttentionWorkload(21, 16, 60, heads=2)
 
 
 @cache
-def program() -> tuple[Program, dict[int, np.ndarray]]:
+def program(config: Config = CONFIG) -> tuple[Program, dict[int, np.ndarray]]:
     """Two heads, and what they gather."""
-    (pruning,) = prunings(CONFIG, WORKLOAD.policy(CONFIG), 1, 21)
-    found = compile_heads(CONFIG, WORKLOAD.layer(CONFIG), 21, 2, 16, pruning)
-    device = FunctionalDevice(CONFIG)
+    (pruning,) = prunings(config, WORKLOAD.policy(config), 1, 21)
+    found = compile_heads(config, WORKLOAD.layer(config), 21, 2, 16, pruning)
+    device = FunctionalDevice(config)
     Driver(device, found).run(**WORKLOAD.inputs())
     return found, device.gathered
 
@@ -70,6 +73,73 @@ def test_actions() -> None:
     assert found["exp"] == sum(-(-keys // 8) * 8 * one.m for one, keys in exps)
     stored = sum(one.words * one.segments for one in compiled.instructions if one.opcode is Opcode.STORE)
     assert found["scratchpad_read"] == expected["launched"] + expected["weights"] + stored
+
+
+RATES = {2: (2, 21), 4: (1, 11)}
+"""16 channels on 4 rows: passes, and words of a pass; at rate 4 on 8 rows, two keys share a word."""
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_nibble_rates(rate: int) -> None:
+    """Heads of 21 tokens, rows of blocks of 4 queries."""
+    rows = 4 if rate == 2 else 8
+    config = override(CONFIG, [f"hdp.rate={rate}", f"array.rows={rows}"])
+    compiled, gathered = program(config)
+    passes, words = RATES[rate]
+    found = predict(compiled, gathered=gathered)
+    matmuls, weights = 0, 0
+    for place, one in enumerate(compiled.instructions):
+        if one.opcode is Opcode.MATMUL:
+            keys = len(gathered[place])
+            of_keys, others = (-(-keys // 4), 16 // rows) if one.transposed else (-(-keys // rows), 4)
+            matmuls += of_keys * others * one.m
+            weights += others * keys * (max(1, 4 // rows) if not one.transposed else 1)
+    decides = [one for one in compiled.instructions if one.opcode is Opcode.DECIDE]
+    assert len(decides) == 2 * 6
+    streamed = len(decides) * passes * words
+    assert found.units[Unit.ARRAY]["BUSY"] == matmuls + streamed
+    # Queries load as long as they stream, or longer.
+    assert found.phases["decisions"] == len(decides) * passes * max(words, 4 * 16 // rows // passes)
+    counted = count_actions(compiled, found).counts
+    k_tiles = 16 // rows
+    assert counted["store_read"] == streamed
+    assert counted["store_write"] == 2 * 21 * k_tiles
+    assert counted["mac"] == matmuls * rows * 4 + len(decides) * 21 * k_tiles * rows * 4
+    stored = sum(one.words * one.segments for one in compiled.instructions if one.opcode is Opcode.STORE)
+    queries = 2 * 21 * k_tiles
+    assert counted["scratchpad_read"] == matmuls + weights + queries + 2 * 21 * k_tiles + stored
+    assert energy(found).by_action["store_read"] > 0
+
+
+def test_masks_wait_for_the_walker() -> None:
+    """Room for 10 groups. Rows of 4 groups, all of whose 8 keys are kept: two cycles a group."""
+    masks = MasksModel(10)
+    assert [masks.room(4, 0.0), masks.walk(4, 8, 100.0)] == [0.0, 108.0]
+    assert [masks.room(4, 5.0), masks.walk(4, 8, 100.0)] == [5.0, 116.0]
+    # Two of the first row's four must be walked.
+    assert masks.room(4, 10.0) == 104.0
+    assert masks.walk(4, 0, 200.0) == 204.0
+    assert masks.room(4, 150.0) == 150.0
+    assert masks.room(10, 150.0) == 204.0
+
+
+def test_the_key_store_fills_while_the_array_leaves_cycles() -> None:
+    store = KeyStoreModel()
+    begun = store.fill(Fill(40, 0b01), 10.0)
+    assert begun == 10.0
+    begin = begun + t.FILL_START
+    store.passes(begin, begin + 100, 20)  # one in five
+    store.passes(begin + 100, begin + 116, 0)
+    store.passes(begin + 116, begin + 216, 100)
+    assert store.ready(0b01) == begin + 116 + 20 + t.FILL_WRITE
+    assert store.ready(0b10) == 0
+    # The other half is free, but one KEYS follows another; the same half waits for its readers.
+    store.release(0b01, 400.0)
+    assert store.fill(Fill(10, 0b10), 50.0) == begin + 136 + t.FILL_WRITE
+    # What the array has told before counts for a KEYS that begins in the middle of it.
+    assert store.ready(0b10) == begin + 136 + t.FILL_WRITE + t.FILL_START + 10 + t.FILL_WRITE
+    assert store.fill(Fill(10, 0b11), 50.0) == 400.0
+    assert store.ready(0b11) == 400.0 + t.FILL_START + 10 + t.FILL_WRITE
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(4, 4), (3, 8), (16, 16)])

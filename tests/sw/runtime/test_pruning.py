@@ -1,5 +1,6 @@
 """Pruned attention by single instructions on the functional device: against the golden model of HDP."""
 
+import contextlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,10 @@ CONFIGS = {
     "square": override(PRESETS["tiny"], HDP),
     "tall": override(PRESETS["tiny"], [*HDP, "array.rows=8"]),
     "wide": override(PRESETS["tiny"], [*HDP, "array.columns=16"]),
+    "square 2": override(PRESETS["tiny"], [*HDP, "hdp.rate=2"]),
+    "square 4": override(PRESETS["tiny"], [*HDP, "hdp.rate=4"]),
+    "tall 4": override(PRESETS["tiny"], [*HDP, "array.rows=8", "hdp.rate=4"]),
+    "wide 2": override(PRESETS["tiny"], [*HDP, "array.columns=16", "hdp.rate=2", "accumulator.kib=32"]),
 }
 SCORE, CONTEXT = (40000, 18), (45000, 20)
 
@@ -59,6 +64,7 @@ class Head:
         self.machine = Machine(self.config)
         self.length, self.channels = self.query.shape
         self.rows, self.columns = self.config.array.rows, self.config.array.columns
+        self.high = self.config.block_height
         self.sums = 200 if self.config.acc_rows > 256 else 110
         self.stride = -(-self.length // self.columns) * self.columns + 3
         for index, codes in enumerate((self.query, self.key, self.value)):
@@ -76,17 +82,28 @@ class Head:
         return None if keys is None else len(keys)
 
     def decide(self, first: int, place: int) -> None:
-        m = min(self.rows, self.length - first)
+        if self.config.rate > 1 and not first:
+            self.run(
+                Opcode.KEYS, b_address=self.place(1), b_stride=self.stride, k_tiles=self.channels // self.rows,
+                length=self.length,
+            )  # fmt: skip
+            # From now on the keys are in the key store.
+            blocks = self.channels // self.rows * self.stride
+            kept = self.machine.scratchpad[self.place(1) : self.place(1) + blocks].copy()
+            self.machine.scratchpad[self.place(1) : self.place(1) + blocks] = 99
+        m = min(self.high, self.length - first)
         self.run(
             Opcode.DECIDE, a_address=self.place(0) + first, a_stride=self.stride, b_address=self.place(1),
             b_stride=self.stride, acc_address=100, m=m, n_tiles=-(-self.length // self.columns),
             k_tiles=self.channels // self.rows, length=self.length, wide=self.wide, rho=self.rho, limit=self.limit,
             fill=self.fill, list=place, slot=3, end_head=int(first + m == self.length), **RULES[self.rule],
         )  # fmt: skip
+        if self.config.rate > 1 and not first:
+            self.machine.scratchpad[self.place(1) : self.place(1) + blocks] = kept
 
     def attend(self, first: int, place: int, headed: int) -> list[int | None]:
         """Scores, weights, context and its codes of a row of blocks; how many keys there were, as each of them says."""
-        m, n_tiles = min(self.rows, self.length - first), -(-self.length // self.columns)
+        m, n_tiles = min(self.high, self.length - first), -(-self.length // self.columns)
         k_tiles = -(-self.length // self.rows)
         kept = {"gather": 1, "list": place, "headed": headed, "slot": 3}
         weights, out = self.place(3), self.place(3) + 100
@@ -126,7 +143,7 @@ class Head:
 
     def golden(self) -> tuple[np.ndarray, np.ndarray, bool]:
         """Context, kept scores [length, length] and whether the head is kept."""
-        shape, mask = BlockShape(self.rows, 1 << self.wide), np.ones((self.length, self.length), bool)
+        shape, mask = BlockShape(self.high, 1 << self.wide), np.ones((self.length, self.length), bool)
         whole = integer_scores(split(self.query)[0], split(self.key)[0])
         theta, exists = importance(whole, mask, shape, self.rule), block_exists(mask, shape)
         keep = bool(keep_heads(head_importance(theta, exists), self.limit))
@@ -160,7 +177,7 @@ def test_a_head_is_that_of_the_golden_model(name: str, rule: Importance, length:
     config = CONFIGS[name]
     tested = head(config, length, np.random.default_rng(length), rule=rule, wide=wide, rho=rho)
     expected, kept, _ = tested.golden()
-    for index, first in enumerate(range(0, length, tested.rows)):
+    for index, first in enumerate(range(0, length, tested.high)):
         place = index % config.hdp.lists
         tested.decide(first, place)
         np.testing.assert_array_equal(tested.machine.pruning.lists[place], np.flatnonzero(kept[first]))
@@ -179,7 +196,7 @@ def test_fill_keeps_whole_tiles(name: str, length: int, wide: int, rho: int) -> 
     )
     expected, kept, _ = tested.golden()
     before = plain.golden()[1]
-    for index, first in enumerate(range(0, length, tested.rows)):
+    for index, first in enumerate(range(0, length, tested.high)):
         place = index % config.hdp.lists
         tested.decide(first, place)
         keys, least = np.flatnonzero(kept[first]), np.flatnonzero(before[first])
@@ -205,6 +222,21 @@ def test_the_accumulator_keeps_the_integer_scores_of_the_last_tile() -> None:
     tested.decide(8, 0)
     whole = split(tested.query)[0][8:] @ split(tested.key)[0].T
     np.testing.assert_array_equal(tested.machine.acc[100:102, :2], whole[:, 8:])
+
+
+@pytest.mark.parametrize(("rate", "touched"), [(2, True), (4, False)])
+def test_the_accumulator_keeps_integer_scores_of_several_passes(rate: int, touched: bool) -> None:
+    """Four k tiles: two passes at rate 2, one at rate 4. A row for each key, zeros where there is no query."""
+    tested = head(CONFIGS[f"square {rate}"], 10, np.random.default_rng(4))
+    tested.machine.acc[:] = 5
+    tested.decide(0, 0)
+    tested.decide(8, 0)
+    whole = split(tested.query)[0][8:] @ split(tested.key)[0].T
+    expected = np.full((12, 4), 5)
+    if touched:
+        expected[:10] = np.pad(whole.T, [(0, 0), (0, 2)])
+    np.testing.assert_array_equal(tested.machine.acc[100:112], expected)
+    assert (tested.machine.acc[:100] == 5).all()
 
 
 @pytest.mark.parametrize("above", [0, 1])
@@ -237,8 +269,14 @@ LEGAL = {"m": 1, "n_tiles": 2, "k_tiles": 1, "length": 7, "wide": 1, "list": 7, 
         {"k_tiles": 0}, {"k_tiles": 5}, {"wide": 2}, {"list": 8},
     ],
 )  # fmt: skip
-def test_illegal_decisions(changes: dict[str, int]) -> None:
-    machine = Machine(CONFIGS["square"])
+@pytest.mark.parametrize("name", ["square", "square 2"])
+def test_illegal_decisions(name: str, changes: dict[str, int]) -> None:
+    machine = Machine(CONFIGS[name])
+    keys = {field: (LEGAL | changes)[field] for field in ("length", "k_tiles")}
+    for fields in (keys, {"length": 7, "k_tiles": 1}):
+        if name != "square":
+            with contextlib.suppress(TrapError):
+                machine.execute(decode(encode(Opcode.KEYS, **fields)))
     machine.execute(decode(encode(Opcode.DECIDE, **LEGAL)))
     with pytest.raises(TrapError) as trap:
         machine.execute(decode(encode(Opcode.DECIDE, **LEGAL | changes)))
@@ -259,6 +297,88 @@ def test_decisions_beyond_the_memories(changes: dict[str, int], code: Trap, addr
     with pytest.raises(TrapError) as trap:
         Machine(CONFIGS["square"]).execute(decode(encode(Opcode.DECIDE, **LEGAL | changes)))
     assert (trap.value.code, trap.value.address) == (code, address)
+
+
+def outcomes(machine: Machine, *fills: tuple[int, int, int]) -> list[tuple[int, int, int]]:
+    """After KEYS of (half, length, k tiles), which of these, and of some others, a DECIDE may use."""
+    for half, length, k_tiles in fills:
+        machine.execute(decode(encode(Opcode.KEYS, half=half, length=length, k_tiles=k_tiles)))
+    found = []
+    for half, length, k_tiles in sorted({*fills, *((1, length, k) for _, length, k in fills), (0, 7, 1), (1, 7, 1)}):
+        fields = LEGAL | {"half": half, "length": length, "k_tiles": k_tiles, "n_tiles": -(-length // 4)}
+        with contextlib.suppress(TrapError):
+            machine.execute(decode(encode(Opcode.DECIDE, **fields)))
+            found.append((half, length, k_tiles))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("fills", "left"),
+    [
+        ([], []),
+        ([(0, 7, 1)], [(0, 7, 1)]),
+        ([(0, 32, 4), (1, 7, 1)], [(0, 32, 4), (1, 7, 1)]),
+        ([(0, 9, 1), (0, 7, 2)], [(0, 7, 2)]),
+        # More than 32 keys of more than two k tiles take both halves; shorter ones are two a word.
+        ([(0, 7, 1), (1, 7, 1), (0, 33, 3)], [(0, 33, 3)]),
+        ([(0, 7, 1), (1, 64, 2)], [(0, 7, 1), (1, 64, 2)]),
+        ([(0, 64, 4), (1, 7, 1)], [(1, 7, 1)]),
+        ([(0, 64, 4), (0, 7, 1)], [(0, 7, 1)]),
+    ],
+)
+def test_halves_of_the_key_store(fills: list[tuple[int, int, int]], left: list[tuple[int, int, int]]) -> None:
+    assert outcomes(Machine(CONFIGS["square 4"]), *fills) == left
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "address"),
+    [
+        ({"length": 0}, Trap.ILLEGAL_INSTRUCTION, 0),
+        ({"length": 65}, Trap.ILLEGAL_INSTRUCTION, 0),
+        ({"k_tiles": 0}, Trap.ILLEGAL_INSTRUCTION, 0),
+        ({"k_tiles": 5}, Trap.ILLEGAL_INSTRUCTION, 0),
+        ({"half": 1, "length": 33, "k_tiles": 3}, Trap.ILLEGAL_INSTRUCTION, 0),
+        ({"b_address": 2042}, Trap.SCRATCHPAD_RANGE, 2048),
+        ({"b_address": 2034, "b_stride": 8}, Trap.SCRATCHPAD_RANGE, 2048),
+    ],
+)
+def test_keys_that_there_are_not(changes: dict[str, int], code: Trap, address: int) -> None:
+    legal, machine = {"half": 1, "length": 7, "k_tiles": 2}, Machine(CONFIGS["square 2"])
+    machine.execute(decode(encode(Opcode.KEYS, **legal)))
+    machine.execute(decode(encode(Opcode.KEYS, **legal | {"half": 0, "length": 64})))
+    with pytest.raises(TrapError) as trap:
+        machine.execute(decode(encode(Opcode.KEYS, **legal | changes)))
+    assert (trap.value.code, trap.value.address) == (code, address)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "address"),
+    [
+        ({"b_address": 2048, "b_stride": 2048, "acc_address": 510}, None, 0),
+        ({"a_address": 2048}, Trap.SCRATCHPAD_RANGE, 2048),
+        ({"k_tiles": 2, "a_stride": 2047, "m": 2}, Trap.SCRATCHPAD_RANGE, 2048),
+        ({"k_tiles": 3, "acc_address": 505}, None, 0),
+        ({"k_tiles": 3, "acc_address": 506}, Trap.ACCUMULATOR_RANGE, 512),
+    ],
+)
+def test_what_a_decision_needs_beside_the_store(changes: dict[str, int], code: Trap | None, address: int) -> None:
+    """The scratchpad's keys are not looked at; the accumulator's rows, where there are several passes."""
+    machine = Machine(CONFIGS["square 2"])
+    machine.execute(decode(encode(Opcode.KEYS, length=7, k_tiles=changes.get("k_tiles", 1))))
+    try:
+        machine.execute(decode(encode(Opcode.DECIDE, **LEGAL | changes)))
+        found: tuple[Trap | None, int] = (None, 0)
+    except TrapError as trap:
+        found = (trap.code, trap.address)
+    assert found == (code, address)
+
+
+@pytest.mark.parametrize("name", ["tiny", "square"])
+def test_keys_are_illegal_without_a_store(name: str) -> None:
+    config = PRESETS["tiny"] if name == "tiny" else CONFIGS[name]
+    with pytest.raises(TrapError) as trap:
+        Machine(config).execute(decode(encode(Opcode.KEYS, length=7, k_tiles=1)))
+    assert trap.value.code is Trap.ILLEGAL_INSTRUCTION
 
 
 MATMUL = {"m": 1, "n_tiles": 2, "k_tiles": 1, "transposed": 1, "gather": 1, "list": 7}
