@@ -70,6 +70,7 @@ def measure_cores(
         "cores": config.cores,
         "rate": config.core.rate,
         "rho": policy.rho[0] / 256,
+        "fill": policy.fill,
         "block_sparsity": round(sparsity.block_sparsity, 4),
         "head_sparsity": round(sparsity.head_sparsity, 4),
         "phases": phases[0],

@@ -42,7 +42,7 @@ def complaint(result) -> str:
         (["config", "--set", "array.rows"], "a setting must read section.field=value"),
         (["config", "--set", "array.rows=many"], "array.rows must be a power of two from 4 to 128, not 'many'"),
         (["bench", "--workload", "minilm-61"], "no workload 'minilm-61'; did you mean minilm-16?"),
-        (["bench", "--workload", "attention-128-64-100"], "the percentage at most 99"),
+        (["bench", "--workload", "attention-128-64-100"], "percentages at most 99"),
         (["bench", "--workload", "attention-128-64-75"], "such as preset transformer-hdp"),
         (["bench", "--workload", "attention-9-8-0", "--preset", "transformer-hdp"], "multiple of 16 channels"),
         (["bench", "--device", "fpga"], "fpga"),

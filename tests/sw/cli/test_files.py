@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from celosia.hw.config import Config, from_dict, override
+from celosia.hw.coprocessor.presets import COPROCESSORS
 from celosia.hw.presets import PRESETS
 from celosia.sw.compiler.program import parse
 
@@ -36,8 +37,9 @@ def test_config_file_over_defaults(celosia, tmp_path):
 
 
 def test_presets_are_listed(celosia):
-    assert all(name in celosia("config", "--list").stdout for name in PRESETS)
-    assert json.loads(celosia("config", "--list", "--json").stdout).keys() == PRESETS.keys()
+    names = [*PRESETS, *COPROCESSORS]
+    assert all(name in celosia("config", "--list").stdout for name in names)
+    assert list(json.loads(celosia("config", "--list", "--json").stdout)) == names
 
 
 def test_version(celosia):
