@@ -10,7 +10,7 @@ from amaranth.utils import ceil_log2
 from celosia.hw import isa
 from celosia.hw.array.payloads import partial_bits
 from celosia.hw.array.unit import Array
-from celosia.hw.config import Config
+from celosia.hw.config import Config, HdpConfig
 from celosia.hw.hdp.widths import RHO_ONE
 from celosia.hw.interfaces import (
     KeptSignature,
@@ -83,6 +83,12 @@ class Bench:
         self.stall, self.port_latency = stall, port_latency
         self.rows = 0
 
+    @property
+    def hdp(self) -> HdpConfig:
+        """That of the configuration."""
+        assert self.config.hdp is not None
+        return self.config.hdp
+
     async def start(self) -> None:
         """Reset, and write all that may be read before anything else."""
         dut, config = self.dut, self.config
@@ -129,7 +135,7 @@ class Bench:
         await self.unit.hub.cycles(3)
         if self.config.rate > 1 and self.unit.busy:
             # Keys that no DECIDE has waited for.
-            await self.unit.hub.cycles(20 * self.config.hdp.keys * self.config.hdp.head_width // self.config.array.rows)
+            await self.unit.hub.cycles(20 * self.hdp.keys * self.hdp.head_width // self.config.array.rows)
         assert not self.unit.busy
         assert self.unit.statuses[Status.BUSY] == self.rows
 
@@ -224,8 +230,7 @@ async def lists_of_all_sizes(dut) -> None:
     bench = Bench(dut)
     await bench.start()
     await bench.clear()
-    config, hdp = bench.config, bench.config.hdp
-    assert hdp is not None
+    config, hdp = bench.config, bench.hdp
     rows, columns = config.array.rows, config.array.columns
     keep, prune = -(1 << 31), (1 << 31) - 1
     for length in (1, columns - 1, columns, columns + 1, hdp.keys - 1, hdp.keys):
@@ -316,8 +321,7 @@ async def faults(dut) -> None:
     """Bad instructions after a DECIDE: that one ends, they fault, nothing follows; after a reset the unit works."""
     bench = Bench(dut)
     await bench.start()
-    config, hdp = bench.config, bench.config.hdp
-    assert hdp is not None
+    config, hdp = bench.config, bench.hdp
     # Of the keys only the last is like the query.
     bench.memory[: hdp.keys] = 0
     bench.memory[hdp.keys - 1] = 112

@@ -42,8 +42,7 @@ async def every_width_and_length(dut) -> None:
     bench = Bench(dut, 0.1, (1, 3))
     await bench.start()
     await bench.clear()
-    config, hdp = bench.config, bench.config.hdp
-    assert hdp is not None
+    config, hdp = bench.config, bench.hdp
     for k_tiles in range(1, tiles_of(config) + 1):
         most = half_keys(config, k_tiles)
         for length in (1, 2, config.array.columns + 1, most, min(most + 1, hdp.keys), hdp.keys):
@@ -61,8 +60,7 @@ async def halves_are_filled_behind_decides(dut) -> None:
     bench = Bench(dut, 0.2, (1, 5))
     await bench.start()
     await bench.clear()
-    config, hdp = bench.config, bench.config.hdp
-    assert hdp is not None
+    config, hdp = bench.config, bench.hdp
     numbers = np.random.default_rng(7)
     for turn in range(8):
         size = {"length": hdp.keys // 2 - turn % 3, "k_tiles": 1 + turn % tiles_of(config)}
@@ -96,8 +94,7 @@ async def masks_that_pile_up_hold_decides_back(dut) -> None:
     bench = Bench(dut)
     await bench.start()
     await bench.clear()
-    config, hdp = bench.config, bench.config.hdp
-    assert hdp is not None
+    config, hdp = bench.config, bench.hdp
     for length in (hdp.keys, config.array.columns, hdp.keys // 2 + 1):
         bench.issue(*(sized_decide(config, length, 1, list=n % hdp.lists, end_head=n == 23) for n in range(24)))
         await bench.finished()
@@ -188,8 +185,7 @@ async def decide_takes_the_time_of_its_keys(dut) -> None:
     """DECIDE after DECIDE: each pass the larger of its words of keys and of queries; and few keys kept hold nobody."""
     bench = Bench(dut)
     await bench.start()
-    config, hdp = bench.config, bench.config.hdp
-    assert hdp is not None
+    config, hdp = bench.config, bench.hdp
     columns, rate = config.array.columns, hdp.rate
     fill = latency(config) + engine_latency(engine_config(config)) + 60
     for k_tiles in range(1, tiles_of(config) + 1):
@@ -213,8 +209,7 @@ async def keys_are_filled_in_idle_cycles(dut) -> None:
     bench = Bench(dut)
     await bench.start()
     await bench.clear()
-    config, hdp = bench.config, bench.config.hdp
-    assert hdp is not None
+    config, hdp = bench.config, bench.hdp
     length, k_tiles, columns = hdp.keys // 2, tiles_of(config), config.array.columns
     first = sized_decide(config, length, k_tiles, half=0, rho=RHO_ONE, end_head=1)
     other = sized_decide(config, length, k_tiles, half=1, rho=RHO_ONE, end_head=1)

@@ -29,9 +29,7 @@ async def decide_takes_no_longer_than_its_products(dut) -> None:
     bench = Bench(dut)
     await bench.start()
     await bench.clear()
-    await bench.finished()
-    config, hdp = bench.config, bench.config.hdp
-    assert hdp is not None
+    config, hdp = bench.config, bench.hdp
     rows, columns = config.array.rows, config.array.columns
     fill = 2 * columns + latency(config) + engine_latency(engine_config(config)) + 40
     for rho in (-RHO_ONE, RHO_ONE, 128):
@@ -56,9 +54,7 @@ async def fill_runs_beside_the_products(dut) -> None:
     bench = Bench(dut)
     await bench.start()
     await bench.clear()
-    await bench.finished()
-    config, hdp = bench.config, bench.config.hdp
-    assert hdp is not None
+    config, hdp = bench.config, bench.hdp
     if not hdp.fill:
         return
     engine, largest = engine_config(config), max(config.array.rows, config.array.columns)
@@ -87,9 +83,7 @@ async def decisions_wait_for_room(dut) -> None:
     bench = Bench(dut)
     await bench.start()
     await bench.clear()
-    await bench.finished()
-    config, hdp, count = bench.config, bench.config.hdp, 24
-    assert hdp is not None
+    config, hdp, count = bench.config, bench.hdp, 24
     if not hdp.fill:
         return
     # One key is as unlike all others, which are alike, as can be: tiles are never full.
@@ -122,8 +116,7 @@ async def a_matmul_does_not_wait_for_fill(dut) -> None:
 async def _beside_decisions(dut, fill: int) -> None:
     bench = Bench(dut)
     await bench.start()
-    config, hdp = bench.config, bench.config.hdp
-    assert hdp is not None
+    config, hdp = bench.config, bench.hdp
     rows, columns = config.array.rows, config.array.columns
     largest = max(rows, columns)
     bench.issue(full_decide(config, 0, rho=-RHO_ONE))
@@ -148,8 +141,7 @@ async def gather_takes_the_time_of_its_tiles(dut) -> None:
     """ceil(count / columns) * k_tiles * max(m, columns) cycles for scores; for context, whole k tiles; none between."""
     bench = Bench(dut)
     await bench.start()
-    config, hdp = bench.config, bench.config.hdp
-    assert hdp is not None
+    config, hdp = bench.config, bench.hdp
     rows, columns = config.array.rows, config.array.columns
     lengths = [1, columns, columns + 1, hdp.keys // 2 + 1, hdp.keys]
     for index, length in enumerate(lengths):

@@ -10,25 +10,21 @@ from celosia.hw.hdp.core.config import BLOCK, CoreConfig
 from celosia.hw.hdp.core.layouts import Operand
 from celosia.hw.hdp.layouts import RULES
 from celosia.hw.hdp.widths import RHO_ONE, Importance
-from celosia.sw.golden.factor import row_factor
 from celosia.sw.golden.hdp import (
     BlockShape,
     block_exists,
-    exp2_weight_second_order,
     head_importance,
     importance,
     integer_scores,
     keep_blocks,
     keep_heads,
     kept_scores,
-    linear_row_factor,
-    pruned_softmax,
+    pruned_context,
     split,
     spread,
 )
-from celosia.sw.golden.requant import requant
-from celosia.sw.golden.rounding import sat, scale
-from celosia.sw.golden.softmax import exp2_weight, valid_columns
+from celosia.sw.golden.rounding import scale
+from celosia.sw.golden.softmax import valid_columns
 
 SHAPE = BlockShape(BLOCK, BLOCK)
 
@@ -91,10 +87,8 @@ class CoreHead:
         """Context [length, width]."""
         kept = spread(self.blocks, SHAPE, self.length, self.length)
         scores = kept_scores(self.query, self.key, approximate=self.approximate)
-        weight_of = exp2_weight_second_order if self.published else exp2_weight
-        sums, total = pruned_softmax(scores, kept, self.mask, self.score, self.value, weight_of=weight_of)
-        factor, shift = (linear_row_factor if self.published else row_factor)(*self.context, total)
-        return sat(requant(sums, 0, factor[:, None], shift[:, None]), 8)
+        scales = (self.score, self.context)
+        return pruned_context(scores, kept, self.mask, *scales, self.value, published=self.published)
 
     @property
     def keys_scored(self) -> int:

@@ -13,7 +13,6 @@ from celosia.sw.cli.options import Choice, DeviceKind
 if TYPE_CHECKING:
     from celosia.hw.coprocessor.config import CoprocessorConfig
     from celosia.sw.attention import AttentionWorkload
-    from celosia.sw.cli.execution import Outcome
     from celosia.sw.compiler.program import Program
     from celosia.sw.model.hdp import HdpPolicy, HdpRun
 
@@ -48,7 +47,7 @@ def measure_cores(
     Errors: CliError, CompileError, ModelError.
     """
     from celosia.sw.cli.bench import describe
-    from celosia.sw.cli.execution import ratio
+    from celosia.sw.cli.execution import ratio, run_heads
 
     config = cast("CoprocessorConfig", choice.config)
     policy = _policy(config, workload)
@@ -60,7 +59,7 @@ def measure_cores(
     for program, parts in zip(programs, phases, strict=True):
         program.macs = sum(parts.values()) * config.pes // config.cores
     with output.step(f"{workload.name} on the {kind} device, pruned and dense"):
-        outcomes = [_run(choice.config, workload, program, kind, bus, check) for program in programs]
+        outcomes = [run_heads(choice.config, workload, program, kind, bus, check) for program in programs]
     result = describe(workload.name, choice, kind, bus, outcomes[0])
     if outcomes[1].comparison and outcomes[1].comparison.differing:
         result |= {"bit_exact": False, "first_difference": f"without pruning: {outcomes[1].comparison.first}"}
@@ -115,18 +114,3 @@ def _phases(
     dense = policy.rho[0] == -RHO_ONE and not (policy.tau and policy.tau[0] is not None)
     decided = 0 if dense else -(-workload.heads * -(-tokens // BLOCK) * tokens // config.core.rate)
     return {DECISIONS: decided, SCORES: keys, CONTEXT: keys}
-
-
-def _run(
-    config: Config,
-    workload: "AttentionWorkload",
-    program: "Program",
-    kind: DeviceKind,
-    bus: dict[str, Any],
-    check: bool,
-) -> "Outcome":
-    from celosia.sw.cli.execution import open_device, run_program
-
-    device = open_device(config, kind, **bus)
-    reference = open_device(config, DeviceKind.FUNCTIONAL) if check and kind is DeviceKind.RTL else None
-    return run_program(program, device, reference, workload.inputs(), "context")

@@ -11,6 +11,7 @@ from celosia.hw.config import Config
 from celosia.hw.interfaces import STALLS
 from celosia.hw.isa import Unit
 from celosia.hw.registers import Activity
+from celosia.sw.attention import HeadsWorkload
 from celosia.sw.cli import plugins
 from celosia.sw.cli.errors import CliError
 from celosia.sw.cli.network import Network
@@ -109,6 +110,16 @@ class Runner:
         """One sequence of token ids. Errors: CliError, DeviceError."""
         program, x = self.network.program(len(ids)), self.network.input(ids)
         return run_program(program, self.device, self.reference, {"x": x}, "y")
+
+
+def run_heads(
+    config: Config, workload: HeadsWorkload, program: Program, kind: DeviceKind, bus: dict[str, Any], check: bool
+) -> Outcome:
+    """A program of heads on a device of its own. `bus`: see `open_device`. `check`: RTL is compared with the functional
+    device. Errors: CliError, DeviceError."""
+    device = open_device(config, kind, **bus)
+    reference = open_device(config, DeviceKind.FUNCTIONAL) if check and kind is DeviceKind.RTL else None
+    return run_program(program, device, reference, workload.inputs(), "context")
 
 
 def run_program(

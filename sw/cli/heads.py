@@ -10,7 +10,6 @@ from celosia.sw.cli.options import Choice, DeviceKind
 if TYPE_CHECKING:
     from celosia.hw.config import Config
     from celosia.sw.attention import HeadsWorkload
-    from celosia.sw.cli.execution import Outcome
     from celosia.sw.compiler.program import Program
     from celosia.sw.model.hdp import HdpPolicy
     from celosia.sw.performance.prediction import Prediction
@@ -44,7 +43,7 @@ def measure_heads(
     Errors: CliError, CompileError, ModelError.
     """
     from celosia.sw.cli.bench import describe
-    from celosia.sw.cli.execution import ratio
+    from celosia.sw.cli.execution import ratio, run_heads
 
     config, policy = choice.config, workload.policy(choice.config, fill)
     with output.step(f"compiling {workload.name}"):
@@ -53,7 +52,7 @@ def measure_heads(
     rate = 1 if config.hdp is None else config.hdp.rate
     sparse.macs = workload.macs(workload.kept_scores(policy, run), rate)
     with output.step(f"{workload.name} on the {kind} device, pruned and dense"):
-        outcomes = [_run(config, workload, one, kind, bus, check) for one in (sparse, dense)]
+        outcomes = [run_heads(config, workload, one, kind, bus, check) for one in (sparse, dense)]
     exact = [expected, workload.golden(config, policy.dense(1, approximate=False))[0]]
     modelled = _predictions(config, workload, [sparse, dense], bus)
     result = describe(workload.name, choice, kind, bus, outcomes[0])
@@ -93,21 +92,6 @@ def _programs(config: "Config", workload: "HeadsWorkload", policy: "HdpPolicy") 
     (pruning,) = prunings(config, policy, 1, workload.tokens)
     shape = (workload.layer(config), workload.tokens, workload.heads, workload.head)
     return compile_heads(config, *shape), compile_heads(config, *shape, pruning)
-
-
-def _run(
-    config: "Config",
-    workload: "HeadsWorkload",
-    program: "Program",
-    kind: DeviceKind,
-    bus: dict[str, Any],
-    check: bool,
-) -> "Outcome":
-    from celosia.sw.cli.execution import open_device, run_program
-
-    device = open_device(config, kind, **bus)
-    reference = open_device(config, DeviceKind.FUNCTIONAL) if check and kind is DeviceKind.RTL else None
-    return run_program(program, device, reference, workload.inputs(), "context")
 
 
 def _predictions(

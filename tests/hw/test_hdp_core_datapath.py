@@ -4,13 +4,12 @@ import random
 
 import numpy as np
 import pytest
-from amaranth.hdl import Module
-from amaranth.sim import Simulator
 
 from celosia.hw.hdp.core.config import CoreConfig
 from celosia.hw.hdp.core.datapath import Datapath
 from celosia.hw.hdp.core.layouts import Kind, Operand
 from celosia.hw.hdp.core.passes import IntegerPass, ScorePass, ValuePass
+from celosia.sim.units import give_heads, simulate
 from celosia.sw.golden.hdp import integer_scores, kept_scores, split
 from celosia.sw.golden.softmax import valid_columns
 
@@ -20,16 +19,6 @@ CONFIGS = {
     "rate2": CoreConfig(width=4, rate=2, length=12, rows=24, bus=2, lanes=4),
     "rate1": CoreConfig(width=8, rate=1, length=12, rows=16, bus=4, lanes=8, reuse=False),
 }
-
-
-def _simulate(component, *processes) -> None:
-    m = Module()
-    m.submodules.dut = component
-    simulator = Simulator(m)
-    simulator.add_clock(1e-6)
-    for process in processes:
-        simulator.add_testbench(process)
-    simulator.run()
 
 
 class Plan:
@@ -171,7 +160,7 @@ def test_steps(name: str) -> None:
                 cycles.append(cycle)
             assert cycle < 10_000
 
-    _simulate(dut, run, listen)
+    simulate(dut, run, listen)
     assert sums == plan.sums
     assert scores == plan.scores
     assert fronts == plan.fronts
@@ -188,17 +177,6 @@ def _collect(dut, steps: list, count: int, rng: random.Random, stall: float):
             if valid and ready:
                 steps.append((step, last))
         ctx.set(dut.o.ready, 0)
-
-    return process
-
-
-def _give_heads(dut, jobs):
-    async def process(ctx) -> None:
-        for job in jobs:
-            ctx.set(dut.head.job, job)
-            ctx.set(dut.head.available, 1)
-            await ctx.tick().until(dut.head.over)
-        ctx.set(dut.head.available, 0)
 
     return process
 
@@ -252,7 +230,7 @@ def test_integer_pass(name: str) -> None:
                 if step.tag.end_head:
                     ends.append(cycle + 25)
 
-    _simulate(dut, engine, _give_heads(dut, jobs), _collect(dut, steps, len(want), rng, 0.3))
+    simulate(dut, engine, give_heads(dut.head, jobs), _collect(dut, steps, len(want), rng, 0.3))
     found = [(s.query, s.row, s.tag.valid & (1 << 2 * config.rate) - 1, last, s.tag.end_head) for s, last in steps]
     assert found == [entry[:5] for entry in want]
     assert settings == [entry[5] for entry in want if entry[4]]
@@ -306,7 +284,7 @@ def test_scores_and_context_follow_the_lists() -> None:
             given += ctx.get(dut.taken)
             await ctx.tick()
 
-    _simulate(dut, lists, room, _give_heads(dut, jobs), _collect(dut, steps, len(want), rng, 0.2))
+    simulate(dut, lists, room, give_heads(dut.head, jobs), _collect(dut, steps, len(want), rng, 0.2))
     found = []
     for step, last in steps:
         mask = 15 if step.kind == Kind.PAIR else 3
@@ -346,7 +324,7 @@ def test_weights_become_steps() -> None:
             seen += ctx.get(dut.drained)
             await ctx.tick()
 
-    _simulate(dut, weights, drain, _give_heads(dut, jobs), _collect(dut, steps, len(words), rng, 0.3))
+    simulate(dut, weights, drain, give_heads(dut.head, jobs), _collect(dut, steps, len(words), rng, 0.3))
     want = [
         (4 * (index // 4) + word["key"], word["fetch"], place == 0, place == len(pair) - 1)
         for index, pair in enumerate(pairs)

@@ -8,13 +8,13 @@ import pytest
 from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
-from amaranth.sim import Simulator
 
 from celosia.hw.hdp.core.config import CoreConfig
 from celosia.hw.hdp.core.context import Drain
 from celosia.hw.hdp.core.layouts import HeadSignature
 from celosia.hw.hdp.core.passes import ScorePass
 from celosia.hw.hdp.core.softmax import Exponents, Factors, ScoreStore, Weigh
+from celosia.sim.units import give_heads, simulate
 from celosia.sw.golden.factor import row_factor
 from celosia.sw.golden.hdp import exp2_weight_second_order, linear_row_factor
 from celosia.sw.golden.requant import requant
@@ -27,16 +27,6 @@ FACTORS = {"base2": row_factor, "published": linear_row_factor}
 
 def _config(softmax: str = "base2") -> CoreConfig:
     return CoreConfig(width=8, rate=4, length=40, rows=80, bus=4, lanes=4, softmax=softmax)
-
-
-def _simulate(component, *processes) -> None:
-    m = Module()
-    m.submodules.dut = component
-    simulator = Simulator(m)
-    simulator.add_clock(1e-6)
-    for process in processes:
-        simulator.add_testbench(process)
-    simulator.run()
 
 
 @pytest.mark.parametrize("softmax", WEIGHTS)
@@ -72,7 +62,7 @@ def test_weights(softmax: str) -> None:
                 found.append(ctx.get(dut.o))
             await ctx.tick()
 
-    _simulate(dut, process)
+    simulate(dut, process)
     assert found == want
 
 
@@ -95,11 +85,7 @@ def test_row_factors(softmax: str) -> None:
             await ctx.tick()
             ctx.set(dut.totals.valid, 0)
 
-    async def heads(ctx) -> None:
-        for mant, shift in jobs:
-            ctx.set(dut.head.job, {"mant": mant, "mant_shift": shift})
-            ctx.set(dut.head.available, 1)
-            await ctx.tick().until(dut.head.over)
+    heads = give_heads(dut.head, ({"mant": mant, "mant_shift": shift} for mant, shift in jobs))
 
     async def take(ctx) -> None:
         cycle = 0
@@ -113,7 +99,7 @@ def test_row_factors(softmax: str) -> None:
             cycle += 1
             assert cycle < 50_000
 
-    _simulate(dut, give, heads, take)
+    simulate(dut, give, heads, take)
     for index, (totals, found) in enumerate(zip(pairs, got, strict=True)):
         q, s = FACTORS[softmax](*jobs[index // 3], totals)
         assert found == list(zip(q.tolist(), s.tolist(), strict=True))
@@ -219,11 +205,7 @@ def test_scores_become_weights_and_sums(stall: float) -> None:
             _, _, taken = await ctx.tick().sample(dut.taken)
             free[0] += taken
 
-    async def heads(ctx) -> None:
-        for mult, shift in jobs:
-            ctx.set(dut.head.job, {"score_mult": mult, "score_shift": shift})
-            ctx.set(dut.head.available, 1)
-            await ctx.tick().until(dut.head.over)
+    heads = give_heads(dut.head, ({"score_mult": mult, "score_shift": shift} for mult, shift in jobs))
 
     async def take(ctx) -> None:
         cycle = 0
@@ -244,7 +226,7 @@ def test_scores_become_weights_and_sums(stall: float) -> None:
             cycle += 1
             assert cycle < 20_000
 
-    _simulate(dut, give, freed, heads, take)
+    simulate(dut, give, freed, heads, take)
     want, totals, ends = [], [], []
     for index, row in enumerate(rows):
         keys = [(2 * b["number"] + k, b["scores"][k], b["valid"][k]) for b in row["blocks"] for k in range(2)]
@@ -304,11 +286,7 @@ def test_sums_become_context(stall: float) -> None:
             await ctx.tick().until(dut.factors.ready)
             ctx.set(dut.factors.valid, 0)
 
-    async def heads(ctx) -> None:
-        for length in lengths:
-            ctx.set(dut.head.job, {"length": length})
-            ctx.set(dut.head.available, 1)
-            await ctx.tick().until(dut.head.over)
+    heads = give_heads(dut.head, ({"length": length} for length in lengths))
 
     async def take(ctx) -> None:
         cycle = 0
@@ -321,7 +299,7 @@ def test_sums_become_context(stall: float) -> None:
             cycle += 1
             assert cycle < 5000
 
-    _simulate(dut, elements, give, heads, take)
+    simulate(dut, elements, give, heads, take)
     want = []
     for (index, row), pair, scale in zip(pairs, sums, factors, strict=True):
         for q in range(min(2, lengths[index] - row)):

@@ -5,7 +5,6 @@ import random
 
 import numpy as np
 import pytest
-from amaranth.hdl import Module
 from amaranth.sim import Simulator
 
 from celosia.hw.config import ConfigError
@@ -17,50 +16,11 @@ from celosia.hw.hdp.core.pe import TERM_BITS, Element
 from celosia.hw.hdp.core.queue import SramQueue, Turns
 from celosia.hw.hdp.layouts import shape_of
 from celosia.hw.hdp.widths import Importance
+from celosia.sim.units import give_heads, simulate, sink, source
 from celosia.sw.golden.hdp import BlockShape, split, widths
 from celosia.sw.golden.softmax import valid_columns
 
 CONFIG = CoreConfig(width=8, rate=4, length=40, rows=80, bus=4, lanes=4)
-
-
-def _simulate(component, *processes) -> None:
-    m = Module()
-    m.submodules.dut = component
-    simulator = Simulator(m)
-    simulator.add_clock(1e-6)
-    for process in processes:
-        simulator.add_testbench(process)
-    simulator.run()
-
-
-def _source(stream, values, stall: float, rng: random.Random):
-    async def process(ctx) -> None:
-        for value in values:
-            while rng.random() < stall:
-                await ctx.tick()
-            ctx.set(stream.payload, value)
-            ctx.set(stream.valid, 1)
-            await ctx.tick().until(stream.ready)
-            ctx.set(stream.valid, 0)
-
-    return process
-
-
-def _sink(stream, got: list, count: int, stall: float, rng: random.Random):
-    """Notes (cycle, payload)."""
-
-    async def process(ctx) -> None:
-        cycle = 0
-        while len(got) < count:
-            ready = rng.random() >= stall
-            ctx.set(stream.ready, ready)
-            _, _, valid, payload = await ctx.tick().sample(stream.valid, stream.payload)
-            if valid and ready:
-                got.append((cycle, payload))
-            cycle += 1
-            assert cycle < 200 + 50 * count
-
-    return process
 
 
 def test_codes_become_planes() -> None:
@@ -138,16 +98,16 @@ def test_element(rate: int) -> None:
         await ctx.tick()
         assert ctx.get(dut.sum) == -12345
 
-    _simulate(dut, process)
+    simulate(dut, process)
 
 
 @pytest.mark.parametrize(("put", "take"), [(0.0, 0.0), (0.5, 0.0), (0.0, 0.6), (0.5, 0.5)])
 def test_queue_in_a_memory(put: float, take: float) -> None:
     dut, got, values = SramQueue(16, 8), [], list(range(200))
-    _simulate(
+    simulate(
         dut,
-        _source(dut.i, values, put, random.Random(1)),
-        _sink(dut.o, got, len(values), take, random.Random(2)),
+        source(dut.i, values, put, random.Random(1)),
+        sink(dut.o, got, len(values), take, random.Random(2), 200 + 50 * len(values)),
     )
     assert [value for _, value in got] == values
     if not put and not take:
@@ -180,7 +140,7 @@ def test_runs_are_not_parted() -> None:
             if valid:
                 got.append(value)
 
-    _simulate(dut, *(source(k) for k in range(3)), listen)
+    simulate(dut, *(source(k) for k in range(3)), listen)
     found = [list(run) for _, run in itertools.groupby(got)]
     assert sorted(found) == sorted(itertools.chain(*runs))
     for k in range(3):
@@ -204,7 +164,7 @@ def test_pairs_of_queries() -> None:
                 await ctx.tick()
                 ctx.set(dut.step, 0)
 
-    _simulate(dut, process)
+    simulate(dut, process)
 
 
 def test_heads_are_seen_by_all_in_order() -> None:
@@ -234,7 +194,7 @@ def test_heads_are_seen_by_all_in_order() -> None:
 
         return process
 
-    _simulate(dut, give, *(user(k) for k in range(3)))
+    simulate(dut, give, *(user(k) for k in range(3)))
     assert seen == [lengths] * 3
 
 
@@ -260,7 +220,7 @@ def test_sums_of_two_cycles_become_beats() -> None:
             if valid:
                 got.append(([beat.scores[k] for k in range(8)], beat.valid, beat.last, beat.end_row, beat.end_head))
 
-    _simulate(dut, give, listen)
+    simulate(dut, give, listen)
     want = []
     for k in range(0, len(sums), 2):
         for q in range(2):
@@ -321,14 +281,8 @@ def test_masks_become_kept_blocks(stall: float) -> None:
             await ctx.tick().until(dut.verdicts.ready)
             ctx.set(dut.verdicts.valid, 0)
 
-    async def jobs(ctx) -> None:
-        for job, _, _ in heads:
-            ctx.set(dut.head.job, job)
-            ctx.set(dut.head.available, 1)
-            await ctx.tick().until(dut.head.over)
-        ctx.set(dut.head.available, 0)
-
-    _simulate(dut, masks, verdicts, jobs, _sink(dut.o, got, len(want), stall, rng))
+    jobs = give_heads(dut.head, (job for job, _, _ in heads))
+    simulate(dut, masks, verdicts, jobs, sink(dut.o, got, len(want), stall, rng, 200 + 50 * len(want)))
     assert [(entry.block, entry.none, entry.last) for _, entry in got] == want
     if not stall:
         assert got[-1][0] <= cycles + 2 * len(heads), "less than a block a cycle"

@@ -13,22 +13,13 @@ from celosia.hw.config import Config, override
 from celosia.hw.hdp.filler import Filler, SharedRead, Writer
 from celosia.hw.hdp.store import StoreShape, nibble_bits
 from celosia.hw.presets import PRESETS
+from celosia.sim.units import simulate
 from celosia.sw.golden.hdp import split
 
 
 def config(rate: int, *settings: str) -> Config:
     sizes = ["hdp.lists=8", "hdp.keys=32", "hdp.head_width=24", f"hdp.rate={rate}"]
     return override(PRESETS["tiny"], [*sizes, *settings])
-
-
-def _simulate(component, *processes) -> None:
-    m = Module()
-    m.submodules.dut = component
-    simulator = Simulator(m)
-    simulator.add_clock(1e-6)
-    for process in processes:
-        simulator.add_testbench(process)
-    simulator.run()
 
 
 def _signed(value: int, bits: int) -> int:
@@ -118,7 +109,7 @@ def test_an_element_multiplies_bytes_and_nibbles_in_turns(rate: int, stages: int
                 assert found == want & (1 << bits) - 1, f"{by_nibble} {weights} {byte} {a}"
                 wanted.append(want)
 
-    _simulate(dut, process)
+    simulate(dut, process)
     assert len(wanted) == 900
 
 
@@ -241,7 +232,7 @@ def test_a_shared_port_serves_rows_first_and_loses_nothing() -> None:
             if pops:
                 owed.pop(0)
 
-    _simulate(dut, process)
+    simulate(dut, process)
     assert got_rows == rows
     assert got_keys == [(key, key % 64) for key in keys]
     assert sorted(asked) == rows + keys

@@ -3,7 +3,6 @@
 import random
 
 import numpy as np
-from amaranth.hdl import Module
 from amaranth.sim import Simulator
 
 from celosia.hw.config import override
@@ -11,19 +10,10 @@ from celosia.hw.hdp.scoreboard import Completion, Scoreboard
 from celosia.hw.hdp.split import Split
 from celosia.hw.hdp.walker import KeyWalker
 from celosia.hw.presets import PRESETS
+from celosia.sim.units import simulate
 from celosia.sw.golden.hdp import split
 
 CONFIG = override(PRESETS["tiny"], ["hdp.lists=8", "hdp.keys=64", "hdp.head_width=16"])
-
-
-def _simulate(component, *processes) -> None:
-    m = Module()
-    m.submodules.dut = component
-    simulator = Simulator(m)
-    simulator.add_clock(1e-6)
-    for process in processes:
-        simulator.add_testbench(process)
-    simulator.run()
 
 
 def test_every_code_is_split_as_the_golden_model_does() -> None:
@@ -96,7 +86,7 @@ def test_masks_become_lists_a_key_a_cycle() -> None:
             cycle += 1
             assert cycle < 5000
 
-    _simulate(dut, give, heads, listen)
+    simulate(dut, give, heads, listen)
     left, want, ends, cycles = list(importances), [], [], 0
     for record, masks in rows:
         length = (len(masks) - 1) * columns + (record["tail"] or columns)
@@ -133,7 +123,7 @@ def test_ends_are_told_in_order() -> None:
             if valid:
                 told.append((index, done["mask"]))
 
-    _simulate(dut, process)
+    simulate(dut, process)
     # Counted in the cycle after the event, told in the next one.
     assert told == [(7, 1), (8, 2), (9, 3), (13, 4)]
 
@@ -183,4 +173,4 @@ def test_what_is_pending_is_known() -> None:
         assert ctx.get(dut.idle)
         assert not await ask(ctx, 3, 1, 9)
 
-    _simulate(dut, process)
+    simulate(dut, process)

@@ -4,22 +4,12 @@ import math
 import random
 
 import pytest
-from amaranth.hdl import Module
-from amaranth.sim import Simulator
 
 from celosia.hw.post.serial import Divider, Normaliser, Root
 from celosia.hw.post.shift import STAGES, RoundShift
 from celosia.hw.post.statistics import AdderTree
 from celosia.hw.post.walker import AddressLoop, RowMask
-
-
-def _simulate(component, process) -> None:
-    m = Module()
-    m.submodules.dut = component
-    simulator = Simulator(m)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(process)
-    simulator.run()
+from celosia.sim.units import simulate
 
 
 def _round_shift(x: int, s: int) -> int:
@@ -55,7 +45,7 @@ def test_round_shift(width: int, bits: int) -> None:
                 x, s, narrow = cases[k - STAGES + 1]
                 assert ctx.get(dut.o) == _clip(_round_shift(x, s), 8 if narrow else bits), (x, s, narrow)
 
-    _simulate(dut, process)
+    simulate(dut, process)
 
 
 async def _work(ctx, dut, value: int) -> tuple[int, int]:
@@ -86,7 +76,7 @@ def test_root() -> None:
             assert root == math.isqrt(max(value, 0)), value
             assert cycles == 9
 
-    _simulate(dut, process)
+    simulate(dut, process)
 
 
 def test_divider() -> None:
@@ -102,7 +92,7 @@ def test_divider() -> None:
             assert quotient == (mant << 24) // value, (mant, value)
             assert cycles == 9
 
-    _simulate(dut, process)
+    simulate(dut, process)
 
 
 @pytest.mark.parametrize("even", [0, 1])
@@ -122,7 +112,7 @@ def test_normaliser(even: int) -> None:
                 assert shift == (expected & ~1 if even else expected)
                 assert result == value << shift
 
-    _simulate(dut, process)
+    simulate(dut, process)
 
 
 @pytest.mark.parametrize("inputs", [1, 2, 8])
@@ -141,7 +131,7 @@ def test_adder_tree(inputs: int) -> None:
             if k >= dut.stages - 1:
                 assert ctx.get(dut.o) == sum(rows[k - dut.stages + 1])
 
-    _simulate(dut, process)
+    simulate(dut, process)
 
 
 def test_row_mask() -> None:
@@ -169,7 +159,7 @@ def test_row_mask() -> None:
                     ctx.set(dut.next_row, 0)
                     ctx.set(dut.next_group, 0)
 
-    _simulate(dut, process)
+    simulate(dut, process)
 
 
 def test_address_loop() -> None:
@@ -191,4 +181,4 @@ def test_address_loop() -> None:
                 await ctx.tick()
         assert seen == [250, 252, 250, 252, 350, 352]
 
-    _simulate(dut, process)
+    simulate(dut, process)

@@ -1,7 +1,7 @@
 """Golden model of hybrid dynamic pruning (HDP, arXiv 2407.12893) in exact integers.
 
 docs/hdp.md says the same in words. The order of the steps: `split`, `integer_scores`, `importance`, `keep_blocks`,
-`fill_blocks`, `keep_heads`, `kept_scores`, `pruned_softmax`. Everything is vectorised: leading axes are a batch of
+`fill_blocks`, `keep_heads`, `kept_scores`, `pruned_context`. Everything is vectorised: leading axes are a batch of
 heads.
 """
 
@@ -21,7 +21,13 @@ from celosia.sw.golden.hdp.decide import (
     row_of_blocks,
     tau_limit,
 )
-from celosia.sw.golden.hdp.softmax import Pruned, exp2_weight_second_order, linear_row_factor, pruned_softmax
+from celosia.sw.golden.hdp.softmax import (
+    Pruned,
+    exp2_weight_second_order,
+    linear_row_factor,
+    pruned_context,
+    pruned_softmax,
+)
 from celosia.sw.golden.hdp.split import integer_scores, kept_scores, split
 from celosia.sw.golden.hdp.widths import widths
 
@@ -50,6 +56,7 @@ __all__ = [
     "kept_scores",
     "largest_code",
     "linear_row_factor",
+    "pruned_context",
     "pruned_softmax",
     "row_of_blocks",
     "split",

@@ -7,9 +7,10 @@ import numpy.typing as npt
 
 from celosia.hw.hdp.published import EXP_SCALE, RECIPROCAL_SLOPE, RECIPROCAL_START, second_order
 from celosia.hw.numerics import DEN_BITS, EXP_BITS, EXP_FRACTION, MULT_BITS
-from celosia.sw.golden.factor import row_factor_by
-from celosia.sw.golden.matmul import matmul
-from celosia.sw.golden.rounding import IntArray, integers, rshift
+from celosia.sw.golden.factor import row_factor, row_factor_by
+from celosia.sw.golden.matmul import check_int32, matmul
+from celosia.sw.golden.requant import requant
+from celosia.sw.golden.rounding import IntArray, integers, rshift, sat
 from celosia.sw.golden.softmax import WeightFunction, exp2_weight, row_max, softmax_weights
 
 
@@ -53,6 +54,29 @@ def pruned_softmax(
     zero, _ = softmax_weights(np.zeros_like(top)[..., None], top, (absent > 0)[..., None], *score, weight_of)
     everything = matmul(np.broadcast_to(valid, weights.shape).astype(np.int64), operand)
     return zero * everything + matmul(np.where(there, weights - zero, 0), operand), total + absent * zero[..., 0]
+
+
+def pruned_context(
+    scores: npt.ArrayLike,
+    kept: npt.ArrayLike,
+    mask: npt.ArrayLike,
+    score: tuple[int, int],
+    context: tuple[int, int],
+    value: npt.ArrayLike,
+    pruned: Pruned = Pruned.EXCLUDED,
+    *,
+    published: bool = False,
+    weight_of: WeightFunction = exp2_weight,
+) -> IntArray:
+    """int8 context [..., l, dh]: `pruned_softmax`, row factors, requantisation.
+
+    `context`: (mant, shift) as for `row_factor`. `published`: the published softmax, and not that of `weight_of`.
+    Errors: OverflowError when a sum does not fit an accumulator.
+    """
+    weight = exp2_weight_second_order if published else weight_of
+    sums, total = pruned_softmax(scores, kept, mask, score, value, pruned, weight)
+    factor, shift = (linear_row_factor if published else row_factor)(*context, total)
+    return sat(requant(check_int32(sums), 0, factor[..., None], shift[..., None]), 8)
 
 
 def exp2_weight_second_order(u: npt.ArrayLike) -> IntArray:

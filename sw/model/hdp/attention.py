@@ -4,12 +4,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from celosia.sw.golden.factor import row_factor
 from celosia.sw.golden.hdp import (
     Pruned,
     block_exists,
     block_keys,
-    exp2_weight_second_order,
     fill_blocks,
     head_importance,
     head_magnitude,
@@ -20,16 +18,13 @@ from celosia.sw.golden.hdp import (
     keep_top_blocks,
     keep_top_heads,
     kept_scores,
-    linear_row_factor,
-    pruned_softmax,
+    pruned_context,
     split,
     spread,
     tau_limit,
 )
 from celosia.sw.golden.kernels import WEIGHTS
-from celosia.sw.golden.matmul import check_int32
-from celosia.sw.golden.requant import requant
-from celosia.sw.golden.rounding import IntArray, integers, sat
+from celosia.sw.golden.rounding import IntArray, integers
 from celosia.sw.golden.softmax import BoolArray
 from celosia.sw.model.errors import ModelError
 from celosia.sw.model.hdp.policy import HdpPolicy, Selection, Softmax
@@ -112,11 +107,18 @@ class HdpRun:
         decision = self.decide(index, query, key, mask)
         kept = spread(decision.blocks & decision.heads[..., None, None], policy.block, rows, columns)
         scores = kept_scores(query, key, policy.fraction, policy.approximate)
-        published = policy.softmax is Softmax.PUBLISHED
-        weight_of = exp2_weight_second_order if published else WEIGHTS[self.encoder.softmax]
-        sums, total = pruned_softmax(scores, kept, mask, layer.score, value, policy.pruned, weight_of)
-        factor, shift = (linear_row_factor if published else row_factor)(*layer.context, total)
-        context = sat(requant(check_int32(sums), 0, factor[..., None], shift[..., None]), 8)
+        published, weight_of = policy.softmax is Softmax.PUBLISHED, WEIGHTS[self.encoder.softmax]
+        context = pruned_context(
+            scores,
+            kept,
+            mask,
+            layer.score,
+            layer.context,
+            value,
+            policy.pruned,
+            published=published,
+            weight_of=weight_of,
+        )
         if policy.pruned is Pruned.ZERO:
             context = np.where(decision.heads[..., None, None], context, 0)
         if self._accumulated is not None:
