@@ -42,11 +42,17 @@ class PrunedLowering(AttentionLowering):
                 for number in range(decided, most):
                     self._decide(units[number], number)
                 decided = most
+                while self._whole and waiting:
+                    self._context(waiting.popleft())
             self._scores(unit, [])
             self._softmax(unit, self.keys[0])
             waiting.append(unit)
-            # Where the next head's K has to wait for room, this head is finished first: K comes meanwhile.
-            keep = self._behind if self._across or index + 1 < ends else 0
+            keep = self._behind
+            if self._whole:
+                keep = self._high
+            elif not self._across and index + 1 == ends:
+                # The next head's K has to wait for room, so this head is finished first: K comes meanwhile.
+                keep = 0
             while len(waiting) > keep:
                 self._context(waiting.popleft())
         for unit in waiting:
@@ -57,6 +63,8 @@ class PrunedLowering(AttentionLowering):
         """Before the scores of a row of blocks: decisions that there must be, and how many there shall be if there are
         fewer."""
         ends, units = (index // self._high + 1) * self._high, len(self._units)
+        if self._whole:
+            return min(ends, units), min(ends, units)
         if self.builder.config.rate == 1:
             wanted = min(index + self._ahead + 1, units if self._across else ends)
             return wanted, wanted
@@ -66,6 +74,20 @@ class PrunedLowering(AttentionLowering):
         least = max(index + AHEAD + 1, ends if self.pruning.limit is not None else 0)
         most = min(max(index + AHEAD + together, least), index + self._ahead + 1)
         return min(least, bound, units), min(most, bound, units)
+
+    @cached_property
+    def _whole(self) -> bool:
+        """Scores of all of a head come first, then all decisions of the next one, then the head's context. Those are
+        few turns between what loads long and what streams long, all that waits for a verdict has something to do
+        meanwhile, and a pruned head, whose scores and context take no time, does not hold up the array while POST goes
+        over it. It takes room, lists, and decisions that last longer than the copy of the next K beside them."""
+        c, t = self.builder.config, self.builder.tiling
+        if c.hdp is None or c.rate == 1 or c.hdp.lists < 2 * self._high or self._halves == 2:
+            return False
+        tiles = t.head // c.array.rows
+        decisions = self._high * max(self.length, min(tiles, c.rate) * c.array.columns) * -(-tiles // c.rate)
+        fits = Room(c, t, self._high).whole_heads <= crowded_words(c)
+        return fits and decisions > self.length * tiles
 
     @cached_property
     def _together(self) -> int:
@@ -176,8 +198,11 @@ class PrunedLowering(AttentionLowering):
         if row == 0 and (head == 0 or not early):
             self._keys(unit, self._stores[head])
         self._integer_pass(unit, index, self._stores[head])
-        if row == min(1, self._high - 1) and early and head + 1 < self.builder.tiling.heads:
-            self._keys(self._units[(head + 1) * self._high], self._stores[head + 1])
+        # Late where it may be: its K has a place from there on.
+        if row == (self._high // 2 if self._whole else min(1, self._high - 1)) and early:
+            following = (head + 1) * self._high
+            if following < len(self._units):
+                self._keys(self._units[following], self._stores[head + 1])
 
     def _integer_pass(self, unit: Unit, index: int, store: Buffer | None = None) -> None:
         """The integer pass of a row of blocks: its list, and behind a head's last one whether the head is kept.

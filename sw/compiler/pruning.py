@@ -103,6 +103,12 @@ class Room:
         return self.head + self._operand + 2 * self._tile + self._weights
 
     @property
+    def whole_heads(self) -> int:
+        """While all decisions of the next head are made: K of that one and of the one behind it, which is copied, all
+        of its Q, and `behind` rows of blocks of weights."""
+        return self.head + 2 * self._operand
+
+    @property
     def _operand(self) -> int:
         """K, or V."""
         t = self.tiling

@@ -153,7 +153,7 @@ def test_nibble_rates(name: str, tokens: int, tau: int | None) -> None:
     order = [one.opcode for one in driver.program.instructions if one.opcode in (Opcode.KEYS, Opcode.DECIDE)]
     high = -(-tokens // config.block_height)
     assert order.count(Opcode.DECIDE) == heads * high
-    assert (order.index(Opcode.KEYS, 1) <= min(high, 2) + 1) == (not long)
+    assert (order.index(Opcode.KEYS, 1) <= high + (high <= 2)) == (not long)
 
 
 def test_keys_shares_its_places_with_decide() -> None:
@@ -176,6 +176,25 @@ def test_decisions_follow_one_another() -> None:
             last = one.opcode
     assert sum(runs) == 32
     assert set(runs[1:-1]) == {4}
+
+
+@pytest.mark.parametrize("tau", [None, 1 << 20])
+def test_whole_heads(tau: int | None) -> None:
+    """With room and lists all scores of a head come first, then all decisions of the next, then the head's context; and
+    KEYS of the one behind that among these decisions, not before half of them."""
+    config = override(TINY, ["hdp.rate=4", "hdp.lists=16", "scratchpad.kib=32", "accumulator.kib=32"])
+    tested, heads, high = policy(config, rho=60, tau=() if tau is None else (tau,)), 4, 8
+    driver, run = check(config, tested, (64, heads, 64), 32)
+    assert run.sparsity.head_sparsity == (tau is not None)
+    kinds = []
+    for one in driver.program.instructions:
+        if one.opcode is Opcode.MATMUL and one.gather:
+            kinds.append("S" if one.transposed else "C")
+        elif one.opcode in (Opcode.DECIDE, Opcode.KEYS):
+            kinds.append(one.opcode.name[0])
+    decisions = "D" * (high // 2 + 1) + "K" + "D" * (high // 2 - 1)
+    between = [decisions] * (heads - 2) + ["D" * high, ""]
+    assert "".join(kinds) == "K" + decisions + "".join("S" * high + made + "C" * high for made in between)
 
 
 def test_nothing_pruned_is_the_dense_program_byte_for_byte() -> None:
