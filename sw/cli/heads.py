@@ -47,7 +47,7 @@ def measure_heads(
 
     config, policy = choice.config, workload.policy(choice.config, fill)
     with output.step(f"compiling {workload.name}"):
-        dense, sparse = _programs(config, workload, policy)
+        dense, sparse = programs(config, workload, policy)
     expected, run = workload.golden(config, policy)
     rate = 1 if config.hdp is None else config.hdp.rate
     sparse.macs = workload.macs(workload.kept_scores(policy, run), rate)
@@ -84,8 +84,8 @@ def _phases(found: dict[str, int], cycles: int) -> dict[str, int]:
     return named | {"other": cycles - sum(named.values())}
 
 
-def _programs(config: "Config", workload: "HeadsWorkload", policy: "HdpPolicy") -> tuple["Program", "Program"]:
-    """Dense and pruned."""
+def programs(config: "Config", workload: "HeadsWorkload", policy: "HdpPolicy") -> tuple["Program", "Program"]:
+    """Dense and pruned. Errors: CompileError."""
     from celosia.sw.compiler.heads import compile_heads
     from celosia.sw.compiler.pruning import prunings
 

@@ -1,10 +1,11 @@
 """`celosia trace`: what every unit does in every cycle of a run."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from celosia.hw.config import Config
 from celosia.sw.cli import output, plugins
 from celosia.sw.cli.options import (
     CausalOption,
@@ -19,9 +20,18 @@ from celosia.sw.cli.options import (
     resolve,
 )
 
+if TYPE_CHECKING:
+    from celosia.sw.compiler.program import Program
+
 
 def trace(
-    target: Annotated[str, typer.Argument(metavar="MODEL|WORKLOAD", help="As in `run`, or a workload of `bench`.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL|WORKLOAD",
+            help="As in `run`, or a workload of `bench`; of attention-L-DH-S the pruned heads.",
+        ),
+    ],
     file: Annotated[Path, typer.Option("-o", "--output", help="File to write; open it in ui.perfetto.dev.")],
     text: Annotated[str, typer.Option(help="The sentence that a model is run on.")] = "The bus was late again.",
     preset: PresetOption = None,
@@ -37,28 +47,39 @@ def trace(
     choice = resolve(preset, config, settings)
     import json as codec
 
-    from celosia.sw.cli.execution import Runner, open_device
-    from celosia.sw.cli.network import prepare
+    from celosia.sw.cli.execution import open_device, run_program
     from celosia.sw.compiler.codec import disassemble
 
-    model, ids = load_target(target, text)
-    network = prepare(choice.config, model, causal=causal)
-    program = network.program(len(ids))
+    program, tokens, inputs, result = _prepare(choice.config, target, text, causal)
     output.check_writable(file)  # told before the simulation, not after it
     # Any: recording is the RTL device's own, not part of the interface of devices.
     device: Any = open_device(choice.config, DeviceKind.RTL, latency=latency, stalls=stalls, seed=seed)
     device.record()
-    with output.step(f"{target}: {len(ids)} tokens on the rtl device"):
-        outcome = Runner(network, device).run(ids)
+    with output.step(f"{target}: {tokens} tokens on the rtl device"):
+        outcome = run_program(program, device, None, inputs, result)
     labels = [disassemble(one) for one in program.instructions]
     events = device.events
     document = plugins.load("trace")(events, device.cycles, labels=labels, names=program.labels)
     output.write_file(file, codec.dumps(document, separators=(",", ":")))
-    result = {"file": str(file), "tokens": len(ids), "cycles": outcome.cycles, "events": len(events)}
     if json:
-        output.print_json(result)
+        output.print_json({"file": str(file), "tokens": tokens, "cycles": outcome.cycles, "events": len(events)})
     else:
         print(f"{file}: {outcome.cycles:,} cycles, {len(events):,} events; open it in ui.perfetto.dev")
+
+
+def _prepare(config: Config, target: str, text: str, causal: bool) -> tuple["Program", int, dict[str, Any], str]:
+    """Program, tokens, inputs, and the name of the output. Errors: ModelError, CompileError, CliError."""
+    from celosia.sw.attention import attention_workload
+    from celosia.sw.cli.heads import programs
+    from celosia.sw.cli.network import prepare
+
+    heads = attention_workload(target)
+    if heads is not None:
+        pruned = programs(config, heads, heads.policy(config))[1]
+        return pruned, heads.tokens, dict(heads.inputs()), "context"
+    model, ids = load_target(target, text)
+    network = prepare(config, model, causal=causal)
+    return network.program(len(ids)), len(ids), {"x": network.input(ids)}, "y"
 
 
 def load_target(target: str, text: str) -> tuple[Any, list[int]]:

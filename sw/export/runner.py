@@ -63,7 +63,7 @@ def scalesim(folder: Path, results: Path) -> Figures:
 
 def _keep_ends(buffer: Any, trace: Any) -> None:
     """Instead of the whole trace, which is copied at every prefetch: its rows of the first and the last cycle, all that
-    a report is made of. A weight matrix of BERT-Base takes a tenth of the time."""
+    a report is made of."""
     cycles = trace[:, 0]
     buffer.__dict__["ends"] = trace[[cycles.argmin(), cycles.argmax()]]
 

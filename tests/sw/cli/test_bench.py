@@ -131,9 +131,12 @@ def test_trace(celosia, timed, monkeypatch, model_folder, tmp_path):
     monkeypatch.setattr(timed, "record", lambda self: None, raising=False)
     monkeypatch.setattr(timed, "events", events, raising=False)
     monkeypatch.setattr(timed, "cycles", 500, raising=False)
-    for target, tokens in (("small", 8), (str(model_folder), 5)):
+    pruned = ["--set", "hdp.lists=8", "--set", "hdp.keys=64", "--set", "hdp.head_width=16"]
+    targets = ("small", 8, []), (str(model_folder), 5, []), ("attention-16-8-50", 16, pruned)
+    for target, tokens, settings in targets:
         file = tmp_path / "trace.json"
-        result = celosia("trace", target, "--preset", "tiny", "-o", file, "--text", "a cat runs", "--json")
+        options = ["--preset", "tiny", *settings, "-o", file, "--text", "a cat runs", "--json"]
+        result = celosia("trace", target, *options)
         assert result.exit_code == 0, result.stderr
         assert json.loads(result.stdout) == {
             "file": str(file), "tokens": tokens, "cycles": 10_000, "events": 3,

@@ -27,8 +27,21 @@ def get_hardware_performance_zigzag(*, workload, accelerator, mapping, opt, dump
              for one in reversed(layers)]
     return 0, 0, [(None, found)]
 """
+BUFFER = """
+import numpy as np
+
+class read_buffer:
+    def __init__(self):
+        self.trace_matrix = np.ones((1, 1))
+
+    def prefetch(self, cycle):
+        trace = np.array([[cycle, 4, 5], [cycle + 1, 6, 7]])
+        fresh = self.trace_matrix.shape == (1, 1)
+        self.trace_matrix = trace if fresh else np.concatenate((self.trace_matrix, trace), axis=0)
+"""
 SCALESIM = """
 from pathlib import Path
+from scalesim.memory.read_buffer import read_buffer
 
 class scalesim:
     def __init__(self, *, config, topology, layout, input_type_gemm, verbose, save_disk_space):
@@ -37,6 +50,11 @@ class scalesim:
 
     def run_scale(self, top_path):
         print("noise")
+        buffer = read_buffer()
+        for cycle in (20, 30, 10, 25):
+            buffer.prefetch(cycle)
+        # Of all that was fetched, the first and the last.
+        assert buffer.trace_matrix.tolist() == [[10, 4, 5], [31, 6, 7]]
         folder = Path(top_path, "celosia")
         folder.mkdir()
         rows = [f"{i}, {100 + int(line.split(',')[1])}, 7, 2, 1.0," for i, line in enumerate(self.lines)]
@@ -51,7 +69,7 @@ def package(tmp_path, monkeypatch):
 
     def make(module, text):
         file = tmp_path.joinpath(*module.split(".")).with_suffix(".py")
-        file.parent.mkdir(exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         (file.parent / "__init__.py").touch()
         file.write_text(text)
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -68,6 +86,7 @@ def test_zigzag(package):
 
 def test_scalesim(package):
     package("scalesim.scale_sim", SCALESIM)
+    package("scalesim.memory.read_buffer", BUFFER)
     found = run(Tool.SCALESIM, PRESETS["transformer"], LAYERS)
     assert found == [{"cycles": 101, "compute": 7, "stalls": 2}, {"cycles": 105, "compute": 7, "stalls": 2}]
 
@@ -75,6 +94,7 @@ def test_scalesim(package):
 def test_another_interpreter(package, tmp_path):
     """It is used as it is: this one notes that it was."""
     package("scalesim.scale_sim", SCALESIM)
+    package("scalesim.memory.read_buffer", BUFFER)
     other = tmp_path / "python"
     other.write_text(f'#!/bin/sh\ntouch "{tmp_path}/used"\nexec "{sys.executable}" "$@"\n')
     other.chmod(other.stat().st_mode | stat.S_IXUSR)
