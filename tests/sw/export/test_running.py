@@ -33,11 +33,12 @@ import numpy as np
 class read_buffer:
     def __init__(self):
         self.trace_matrix = np.ones((1, 1))
+        self.fresh = True
 
     def prefetch(self, cycle):
         trace = np.array([[cycle, 4, 5], [cycle + 1, 6, 7]])
-        fresh = self.trace_matrix.shape == (1, 1)
-        self.trace_matrix = trace if fresh else np.concatenate((self.trace_matrix, trace), axis=0)
+        self.trace_matrix = trace if self.fresh else np.concatenate((self.trace_matrix, trace), axis=0)
+        self.fresh = False
 """
 SCALESIM = """
 from pathlib import Path
