@@ -71,7 +71,7 @@ class ReadChannel:
         self.words = max(1, config.bus.bytes // config.word_bytes)
         self.load_period = max(memory.period, self.words)
         self.own, self.most = config.bus.outstanding, memory.outstanding
-        self.lost, self.post = lost_a_run(config, memory.period), post
+        self.lost, self.post = lost_a_run(config, memory.period) if post else 0.0, post
         self.fetches: list[tuple[float, int]] = []
         self.arrivals: list[float] = []
         self.loads: deque[Load] = deque()

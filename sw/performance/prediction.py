@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+from celosia.hw.config import COPROCESSOR
 from celosia.hw.garbage import without_collection
 from celosia.hw.interfaces import STALLS
 from celosia.hw.isa import Unit
 from celosia.hw.registers import Activity
 from celosia.sw.compiler.program import Program
+from celosia.sw.performance.attend import replay_cores
 from celosia.sw.performance.channels import Memory
 from celosia.sw.performance.replay import Replay, replay
 from celosia.sw.performance.works import Gathered, works_of
@@ -59,13 +61,13 @@ class Prediction:
 def predict(program: Program, memory: Memory | None = None, gathered: Gathered | None = None) -> Prediction:
     """Cycles of `program` behind `memory` (by default 20 cycles of latency and the bus's full bandwidth).
 
-    `gathered`: keys that its gather instructions work on, as a functional device that ran it tells them; without it,
-    as many as they can.
+    `gathered`: keys that its gather instructions work on, and blocks that its heads keep, as a functional device that
+    ran it tells them; without it, as many as they can.
     """
     memory = memory or Memory()
     with without_collection():
         works = works_of(program, gathered)
-        result = replay(works, memory)
+        result = (replay_cores if program.config.rate == COPROCESSOR else replay)(works, memory)
     cycles, bus = round(result.cycles), program.config.bus.bytes
     return Prediction(
         program=program,

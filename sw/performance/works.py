@@ -4,12 +4,14 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from celosia.hw.config import Config
+from celosia.hw.control.requests import burst_beats
+from celosia.hw.coprocessor.config import CoprocessorConfig
 from celosia.hw.dma.axi import PAGE_BYTES
 from celosia.hw.hdp.store import StoreShape
 from celosia.hw.isa import INSTRUCTION_BYTES, Opcode, Unit
@@ -19,7 +21,8 @@ from celosia.sw.compiler.regions import store_keys
 from celosia.sw.performance import operands
 from celosia.sw.performance.columns import Columns
 from celosia.sw.performance.conflicts import lost_a_group
-from celosia.sw.performance.timings import EXP_KEYS, POST_RECORDS, fill_cycles, timings
+from celosia.sw.performance.headworks import Head
+from celosia.sw.performance.timings import EXP_KEYS, POST_RECORDS, fill_cycles
 
 DENSE, DECISIONS, SCORES, CONTEXT = PHASES = ("dense", "decisions", "scores", "context")
 """What the array works on: anything that is not pruned, and the three parts of pruned attention."""
@@ -95,13 +98,17 @@ class Beats(NamedTuple):
         return self.pause > 0 or (self.records > 0 and self.records + POST_RECORDS + 1 > self.slots)
 
 
+What = Transfer | Product | Fill | Beats | Head
+"""What an instruction asks of its unit."""
+
+
 class Work(NamedTuple):
     """An instruction. `wait`, `signal`: units, by number."""
 
     unit: int
     wait: tuple[int, ...]
     signal: tuple[int, ...]
-    what: Transfer | Product | Fill | Beats
+    what: What
 
 
 @dataclass(frozen=True)
@@ -117,11 +124,15 @@ class Works:
         return sum(sum(one.what.bursts) for one in self.works if one.unit == unit and isinstance(one.what, Transfer))
 
     def phases(self) -> dict[str, int]:
-        """Cycles of the array by what it works on, when nothing holds it up; see `PHASES`."""
+        """Cycles of the array by what it works on, when nothing holds it up; see `PHASES`. Of a co-processor: of the PEs
+        of all cores together."""
         found = dict.fromkeys(PHASES, 0.0)
         for one in self.works:
             if isinstance(one.what, Product):
                 found[one.what.phase] += one.what.cycles
+            elif isinstance(one.what, Head):
+                for phase, steps in zip((DECISIONS, SCORES, CONTEXT), one.what.steps, strict=True):
+                    found[phase] += steps
         return {phase: round(cycles) for phase, cycles in found.items()}
 
     def rivalry(self, period: float) -> bool:
@@ -150,7 +161,7 @@ def works_of(program: Program, gathered: Gathered | None = None) -> Works:
 
 def _fetches(config: Config, size: int) -> list[int]:
     """Beats of each burst of a program of `size` bytes that starts at a page: header alone, then aligned bursts."""
-    most, total = timings(config).fetch_beats, -(-size // config.bus.bytes)
+    most, total = burst_beats(config), -(-size // config.bus.bytes)
     first = min(max(1, INSTRUCTION_BYTES // config.bus.bytes), total)
     bursts, asked, limit = [], 0, first
     while asked < total:
@@ -167,12 +178,16 @@ class _Reader:
 
     def __init__(self, config: Config, columns: Columns, gathered: Gathered) -> None:
         self.config, self.columns, self.gathered = config, columns, gathered
-        self.halves = 2 if config.post.lanes == config.word_bytes else 1
         self.bursts: dict[tuple[int, int], tuple[int, ...]] = {}
 
-    def read(self, opcode: Opcode) -> Iterator[Transfer | Product | Fill | Beats]:
+    @cached_property
+    def halves(self) -> int:
+        """Words of an int16 group of POST."""
+        return 2 if self.config.post.lanes == self.config.word_bytes else 1
+
+    def read(self, opcode: Opcode) -> Iterator[What]:
         """All instructions of an opcode, in order."""
-        methods: dict[Opcode, Callable[[], Iterator[Product] | Iterator[Fill] | Iterator[Beats]]] = {
+        methods: dict[Opcode, Callable[[], Iterator[What]]] = {
             Opcode.MATMUL: self._products,
             Opcode.DECIDE: self._decisions if self.config.rate == 1 else self._streams,
             Opcode.KEYS: self._fills,
@@ -181,10 +196,9 @@ class _Reader:
             Opcode.EXP: self._exps,
             Opcode.RESIDUAL: self._residuals,
             Opcode.NORM: self._norms,
+            Opcode.ATTEND: self._heads,
         }
-        found: Iterator[Transfer | Product | Fill | Beats]
-        found = methods[opcode]() if opcode in methods else self._transfers(opcode)
-        return found
+        return methods[opcode]() if opcode in methods else self._transfers(opcode)
 
     def _transfers(self, opcode: Opcode) -> Iterator[Transfer]:
         """Bursts of all segments; segments that touch on both sides travel as one."""
@@ -361,3 +375,15 @@ class _Reader:
         for m, groups, out8, out16 in zip(*self.columns.fields(op, "m", "groups", "out8", "out16"), strict=True):
             slots, records = m * (out8 + self.halves * out16), (out8 + out16) * self.config.record_words
             yield Beats(groups, slots, records, 0, True, 0, False, op)
+
+    def _heads(self) -> Iterator[Head]:
+        """Heads of a co-processor, with the blocks that they keep."""
+        op, core = Opcode.ATTEND, cast(CoprocessorConfig, self.config).core
+        fields = self.columns.fields(op, "core", "length", "causal", "dense", "headed", "approximate")
+        told = self.columns.fields(op, "absolute", "peak_columns", "peak_rows", "rho", "limit")
+        places = self.columns.places(op).tolist()
+        for place, (k, length, *flags), setting in zip(
+            places, zip(*fields, strict=True), zip(*told, strict=True), strict=True
+        ):
+            kept = self.gathered.get(place)
+            yield Head(core, k, length, *map(bool, flags), setting, None if kept is None else kept.astype(bool))
