@@ -1,6 +1,6 @@
 """The replay of a co-processor: ATTEND and its cores in ARRAY's place, and no POST."""
 
-from math import inf
+from math import ceil, inf
 from typing import cast
 
 from celosia.hw.coprocessor.attend import Attend
@@ -41,8 +41,8 @@ class AttendModel(UnitModel):
         return max(self.taken[-1] + t.ATTEND_PERIOD, self.given[-1] + 1) if self.taken else 0.0
 
     def take(self, head: Head, signal: tuple[int, ...], ready: float) -> None:
-        """Take an instruction whose tokens are there at `ready`."""
-        self.taken.append(ready)
+        """Take an instruction whose tokens are there at `ready`. What is inside works in whole cycles."""
+        self.taken.append(ceil(ready))
         self.signals.append(signal)
         self.waiting, self.idle_from = head, inf
 
