@@ -9,7 +9,7 @@ from math import inf
 
 from celosia.hw.hdp.core.config import ROWS_IN_FLIGHT
 from celosia.sw.performance import coretimes as t
-from celosia.sw.performance.corepasses import Scores
+from celosia.sw.performance.corepasses import Scores, Span
 from celosia.sw.performance.coretimes import CoreTimings
 
 
@@ -111,8 +111,8 @@ class Values:
             return inf
         return max(self.weights.pairs[0].first + self.times.weights, self.drained + 1)
 
-    def begin(self, time: float) -> float:
-        """The next pair begins; its last step."""
+    def begin(self, time: float) -> list[Span]:
+        """The next pair begins."""
         one = self.weights.pairs.popleft()
         one.start = time
         self.weights.settle()
@@ -124,7 +124,7 @@ class Values:
         if one.end:
             self.drains.append(self.drained)
             self.contexts.append(codes)
-        return end
+        return [(time, end)]
 
     def _factors(self, totals: float) -> float:
         """When the factors of both queries are found, one behind the other."""

@@ -4,7 +4,7 @@ from math import inf
 
 from celosia.hw.hdp.core.config import HEADS, CoreConfig
 from celosia.sw.performance.coreends import Values, Weights
-from celosia.sw.performance.corepasses import Given, Integers, Lists, Scores
+from celosia.sw.performance.corepasses import Given, Integers, Lists, Scores, Span
 from celosia.sw.performance.coretimes import core_timings
 from celosia.sw.performance.headworks import Head
 
@@ -20,7 +20,7 @@ class CoreModel:
         self.scores = Scores(times, self.integers, self.lists)
         self.weights = Weights(times, self.scores)
         self.values = Values(times, self.weights)
-        self.runs: list[tuple[float, float]] = []
+        self.runs: list[Span] = []
         self.free = 0.0  # when the PEs are
 
     def able(self) -> float:
@@ -44,12 +44,13 @@ class CoreModel:
         time = self.next()
         for one in (self.values, self.scores, self.integers):
             if one.ready() <= time:
-                end = one.begin(time)
+                spans = one.begin(time)
                 break
-        if self.runs and self.runs[-1][1] + 1 == time:
-            self.runs[-1] = (self.runs[-1][0], end)
-        else:
-            self.runs.append((time, end))
-        self.free = end + 1
+        for first, last in spans:
+            if self.runs and self.runs[-1][1] + 1 == first:
+                self.runs[-1] = (self.runs[-1][0], last)
+            else:
+                self.runs.append((first, last))
+        self.free = spans[-1][1] + 1
         self.weights.settle()
         self.lists.settle()

@@ -1,7 +1,7 @@
 """What gives a core's PEs their steps, and what stands between: the integer pass and the sparsity engine, the lists of
 kept blocks, and the pass of scores. Each works on one pair of queries after another, of one head after another.
 
-Times are cycles; infinite is what is not known yet, and what has not begun.
+Times are cycles; infinite is what is not known yet, and what has not begun. What begins tells the spans of its steps.
 """
 
 from bisect import bisect_right
@@ -14,6 +14,10 @@ from celosia.hw.hdp.core.passes import ScorePass
 from celosia.sw.performance import coretimes as t
 from celosia.sw.performance.coretimes import CoreTimings
 from celosia.sw.performance.headworks import Head, Pair
+
+
+Span = tuple[float, float]
+"""First and last of steps that follow one another."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +70,8 @@ class Integers:
             time = max(time, self.decided + 1)
         return time
 
-    def begin(self, time: float) -> float:
-        """The next pair begins; its last step."""
+    def begin(self, time: float) -> list[Span]:
+        """The next pair begins."""
         head = self.heads[self.head].head
         pair = head.pairs[self.pair]
         end = time + BLOCK * pair.groups - 1
@@ -80,7 +84,7 @@ class Integers:
         if self.pair == len(head.pairs):
             self.verdicts.append(end + self.times.verdict)
             self.head, self.pair = self.head + 1, 0
-        return end
+        return [(time, end)]
 
 
 @dataclass(frozen=True)
@@ -214,13 +218,15 @@ class Scores:
             return time
         return max(time, self.taken[room] + 1) if room < len(self.taken) else inf
 
-    def begin(self, time: float) -> float:
-        """The next pair begins; its last step."""
+    def begin(self, time: float) -> list[Span]:
+        """The next pair begins. Its last block may come a cycle late: then the PEs wait for it."""
         one = self.lists.lists.popleft()
         self.lists.uses(one, time)
         self.begun += 1
-        end = max(time + one.pair.scores - 1, one.last + one.pair.last - 1)
+        before = one.pair.scores - one.pair.last
+        last = max(time + before, one.last)
+        end = last + one.pair.last - 1
         if one.head.paired:
             self.integers.scored.append(end)
         self.rows.append((end + self.times.scored, one))
-        return end
+        return [(time, time + before - 1), (last, end)] if last > time + before else [(time, end)]
