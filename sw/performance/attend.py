@@ -82,7 +82,7 @@ class AttendModel(UnitModel):
         return max(self.taken[-1] + t.ATTEND_GIVE, self.cores[head.core].able(), told)
 
     def finish(self) -> None:
-        """No instruction follows: the cycles of the PEs, and those in which there were heads and none of them worked."""
+        """No instruction follows: the cycles in which PEs worked, and those in which there were heads and none did."""
         self.busy = _covered([run for core in self.cores for run in core.runs])
         self.stall_in = _covered([(a + 1, b) for a, b in zip(self.taken, self.reported, strict=True)]) - self.busy
 

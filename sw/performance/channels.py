@@ -13,7 +13,6 @@ from celosia.hw.config import Config
 from celosia.sw.performance import timings as t
 from celosia.sw.performance.conflicts import Window, groups_within, lost_a_run
 
-
 _ROUNDS = 2000
 """Cycles after which what a memory has saved up does not depend on how it began, for all rates that are in use."""
 

@@ -15,7 +15,6 @@ from celosia.sw.performance import coretimes as t
 from celosia.sw.performance.coretimes import CoreTimings
 from celosia.sw.performance.headworks import Head, Pair
 
-
 Span = tuple[float, float]
 """First and last of steps that follow one another."""
 
@@ -89,8 +88,8 @@ class Integers:
 
 @dataclass(frozen=True)
 class Listed:
-    """A pair of queries whose kept blocks are listed. `ready`: its scores can begin; `last`: its last block comes out of
-    the list. `first`: number of its first block."""
+    """A pair of queries whose kept blocks are listed. `ready`: its scores can begin; `last`: its last block comes out
+    of the list. `first`: number of its first block. `end`: the last pair of its head."""
 
     head: Head
     pair: Pair

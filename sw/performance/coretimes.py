@@ -3,8 +3,10 @@
 What the hardware defines as a number is taken from there. The stage counts below it are those of its docstrings.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import cast
 
 from celosia.hw.hdp.core.config import CoreConfig
 from celosia.hw.hdp.core.context import Drain
@@ -26,7 +28,7 @@ LISTED_AGAIN = 2
 BEATS = 2
 """From the last sums of a pair of queries to its last beat (`hdp.core.decide.Beats`)."""
 STORED = 3
-"""From the last sums of a pair's scores to its row of scores: weighed, and two cycles (`hdp.core.softmax.ScoreStore`)."""
+"""From the last sums of a pair's scores to its row of scores: weighed, and two cycles (`core.softmax.ScoreStore`)."""
 TOTALS = 1
 """From a pair's last weights to their sums."""
 FULL = 5
@@ -71,6 +73,7 @@ def core_timings(core: CoreConfig) -> CoreTimings:
     """The timings of a core."""
     datapath, engine = Datapath(core).latency, SparsityEngine(core.engine)
     beats, weights = datapath + BEATS, Exponents(core).latency
+    divider = cast(Callable[[int], Engine], SOFTMAX[core.softmax][1])
     return CoreTimings(
         core=core,
         decided=beats + engine.latency,
@@ -80,7 +83,7 @@ def core_timings(core: CoreConfig) -> CoreTimings:
         weights=weights + QUEUE,
         totals=weights + TOTALS + QUEUE,
         normaliser=_result(Normaliser(1, DEN_BITS)),
-        divider=_result(SOFTMAX[core.softmax][1](1)),
+        divider=_result(divider(1)),
         words=Drain(core).words,
         codes=1 + STAGES,
         pieces=max(1, core.lanes // core.bus),

@@ -1,5 +1,6 @@
 """What a head asks of a co-processor's core, from the blocks that it keeps: pair of queries by pair of queries."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -8,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from celosia.hw.hdp.core.config import BLOCK, CoreConfig
+from celosia.hw.isa import Opcode
+from celosia.sw.performance.columns import Columns
 
 Blocks = npt.NDArray[np.bool_]
 """Kept blocks of a head: [pairs of queries, blocks of keys]."""
@@ -118,3 +121,16 @@ class Head:
             values=keys,
             last=1 if self.paired or single or not kept else BLOCK,
         )
+
+
+def heads_of(columns: Columns, core: CoreConfig, kept: Mapping[int, Blocks]) -> Iterator[Head]:
+    """All heads of a program for cores like `core`. `kept`: blocks, by the number of an instruction."""
+    op = Opcode.ATTEND
+    fields = columns.fields(op, "core", "length", "causal", "dense", "headed", "approximate")
+    told = columns.fields(op, "absolute", "peak_columns", "peak_rows", "rho", "limit")
+    places = columns.places(op).tolist()
+    for place, (k, length, causal, dense, headed, approximate), setting in zip(
+        places, zip(*fields, strict=True), zip(*told, strict=True), strict=True
+    ):
+        flags = bool(causal), bool(dense), bool(headed), bool(approximate)
+        yield Head(core, k, length, *flags, setting, kept.get(place))

@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +21,14 @@ from celosia.sw.compiler.regions import store_keys
 from celosia.sw.performance import operands
 from celosia.sw.performance.columns import Columns
 from celosia.sw.performance.conflicts import lost_a_group
-from celosia.sw.performance.headworks import Head
+from celosia.sw.performance.headworks import Head, heads_of
 from celosia.sw.performance.timings import EXP_KEYS, POST_RECORDS, fill_cycles
 
 DENSE, DECISIONS, SCORES, CONTEXT = PHASES = ("dense", "decisions", "scores", "context")
 """What the array works on: anything that is not pruned, and the three parts of pruned attention."""
-Gathered = Mapping[int, npt.NDArray[np.int64]]
-"""Keys that each gather instruction of a program works on, by its number, as the functional device tells them."""
+Gathered = Mapping[int, npt.NDArray[Any]]
+"""Keys that each gather instruction of a program works on, by its number, and blocks that each ATTEND keeps, as the
+functional device tells them."""
 
 
 class Transfer(NamedTuple):
@@ -124,8 +125,8 @@ class Works:
         return sum(sum(one.what.bursts) for one in self.works if one.unit == unit and isinstance(one.what, Transfer))
 
     def phases(self) -> dict[str, int]:
-        """Cycles of the array by what it works on, when nothing holds it up; see `PHASES`. Of a co-processor: of the PEs
-        of all cores together."""
+        """Cycles of the array by what it works on, when nothing holds it up; see `PHASES`. Of a co-processor: of the
+        PEs of all cores together."""
         found = dict.fromkeys(PHASES, 0.0)
         for one in self.works:
             if isinstance(one.what, Product):
@@ -196,7 +197,7 @@ class _Reader:
             Opcode.EXP: self._exps,
             Opcode.RESIDUAL: self._residuals,
             Opcode.NORM: self._norms,
-            Opcode.ATTEND: self._heads,
+            Opcode.ATTEND: lambda: heads_of(self.columns, cast(CoprocessorConfig, self.config).core, self.gathered),
         }
         return methods[opcode]() if opcode in methods else self._transfers(opcode)
 
@@ -375,15 +376,3 @@ class _Reader:
         for m, groups, out8, out16 in zip(*self.columns.fields(op, "m", "groups", "out8", "out16"), strict=True):
             slots, records = m * (out8 + self.halves * out16), (out8 + out16) * self.config.record_words
             yield Beats(groups, slots, records, 0, True, 0, False, op)
-
-    def _heads(self) -> Iterator[Head]:
-        """Heads of a co-processor, with the blocks that they keep."""
-        op, core = Opcode.ATTEND, cast(CoprocessorConfig, self.config).core
-        fields = self.columns.fields(op, "core", "length", "causal", "dense", "headed", "approximate")
-        told = self.columns.fields(op, "absolute", "peak_columns", "peak_rows", "rho", "limit")
-        places = self.columns.places(op).tolist()
-        for place, (k, length, *flags), setting in zip(
-            places, zip(*fields, strict=True), zip(*told, strict=True), strict=True
-        ):
-            kept = self.gathered.get(place)
-            yield Head(core, k, length, *map(bool, flags), setting, None if kept is None else kept.astype(bool))
