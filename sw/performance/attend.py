@@ -3,7 +3,6 @@
 from math import ceil, inf
 from typing import cast
 
-from celosia.hw.coprocessor.attend import Attend
 from celosia.hw.coprocessor.config import CoprocessorConfig
 from celosia.hw.isa import Unit
 from celosia.sw.performance import coretimes as t
@@ -27,7 +26,7 @@ class AttendModel(UnitModel):
         super().__init__()
         self.cores = [CoreModel(config.core) for _ in range(config.cores)]
         self.times = [inf] * config.cores  # when something happens next in each core
-        self.depth = Attend(config).depth
+        self.depth = config.tickets
         self.waiting: Head | None = None  # taken, and not given
         self.given: list[float] = []
         self.reported: list[float] = []

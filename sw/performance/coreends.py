@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from math import inf
 
-from celosia.hw.hdp.core.config import ROWS_IN_FLIGHT
+from celosia.hw.hdp.core.config import BLOCK, ROWS_IN_FLIGHT
 from celosia.sw.performance import coretimes as t
 from celosia.sw.performance.corepasses import Scores, Span
 from celosia.sw.performance.coretimes import CoreTimings
@@ -136,10 +136,10 @@ class Values:
 
     def _drain(self, begin: float, lone: bool) -> float:
         """Words of both queries, the second one's read even if it does not exist; when the last codes are out."""
-        times, words = self.times, 2 * self.times.words
+        times, words = self.times, BLOCK * self.times.core.context_words
         if times.pieces == 1:
             self.drained = begin + words - 1
-            return self.drained + times.codes - times.words * lone
+            return self.drained + times.codes - words // BLOCK * lone
         codes, time = 0.0, begin
         for word in range(words):
             time = self._moving(time)

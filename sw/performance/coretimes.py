@@ -3,18 +3,15 @@
 What the hardware defines as a number is taken from there. The stage counts below it are those of its docstrings.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import cast
 
 from celosia.hw.hdp.core.config import CoreConfig
-from celosia.hw.hdp.core.context import Drain
-from celosia.hw.hdp.core.datapath import Datapath
-from celosia.hw.hdp.core.softmax import SOFTMAX, Exponents
-from celosia.hw.hdp.engine import SparsityEngine
+from celosia.hw.hdp.core.datapath import datapath_latency
+from celosia.hw.hdp.core.softmax import SOFTMAX, Exponents, exponents_latency
+from celosia.hw.hdp.engine import engine_latency, head_latency
 from celosia.hw.numerics import DEN_BITS
-from celosia.hw.post.serial import Engine, Normaliser
+from celosia.hw.post.serial import normaliser_steps
 from celosia.hw.post.shift import STAGES
 
 QUEUE = 1
@@ -45,24 +42,21 @@ ENDED = 1
 class CoreTimings:
     """Cycles that depend on the configuration.
 
-    `masks`: from the last step of a pair's integer pass to its first masks leaving their queue; `decided`: to their
-    going in; `verdict`: from a head's last step to its verdict being there. `scored`: from the last step of a pair's
-    scores to its row of scores. `weights`: from a score read to its weights being there; `totals`: to the pair's sums
-    being there for the factors, of its last score. `normaliser`, `divider`: from a value taken to its result.
-    `words`: of a row of context; `codes`: from a word drained to its codes. `pieces`: words of the bus in it, at
-    least 1. `depth`: weights under way.
+    `decided`: from the last step of a pair's integer pass to its first masks; `verdict`: from a head's last step to its
+    verdict being there. `scored`: from the last step of a pair's scores to its row of scores. `weights`: from a score
+    read to its weights being there; `totals`: to the pair's sums being there for the factors, of its last score.
+    `normaliser`, `divider`: from a value taken to its result. `codes`: from a word drained to its codes. `pieces`:
+    words of the bus in it, at least 1. `depth`: weights under way.
     """
 
     core: CoreConfig
     decided: int
-    masks: int
     verdict: int
     scored: int
     weights: int
     totals: int
     normaliser: int
     divider: int
-    words: int
     codes: int
     pieces: int
     depth: int
@@ -71,26 +65,19 @@ class CoreTimings:
 @cache
 def core_timings(core: CoreConfig) -> CoreTimings:
     """The timings of a core."""
-    datapath, engine = Datapath(core).latency, SparsityEngine(core.engine)
-    beats, weights = datapath + BEATS, Exponents(core).latency
-    divider = cast(Callable[[int], Engine], SOFTMAX[core.softmax][1])
+    datapath, decided = datapath_latency(core), engine_latency(core.engine)
+    beats, weights = datapath + BEATS, exponents_latency(core)
     return CoreTimings(
         core=core,
-        decided=beats + engine.latency,
-        masks=beats + engine.latency + LISTED,
-        verdict=beats + engine.head_latency + QUEUE,
+        decided=beats + decided,
+        verdict=beats + head_latency(core.engine) + QUEUE,
         scored=datapath + STORED,
         weights=weights + QUEUE,
         totals=weights + TOTALS + QUEUE,
-        normaliser=_result(Normaliser(1, DEN_BITS)),
-        divider=_result(divider(1)),
-        words=Drain(core).words,
+        # An engine works its steps, and hands over in one cycle more (`post.serial`).
+        normaliser=normaliser_steps(DEN_BITS) + 1,
+        divider=SOFTMAX[core.softmax][1].STEPS + 1,
         codes=1 + STAGES,
         pieces=max(1, core.lanes // core.bus),
         depth=Exponents.DEPTH,
     )
-
-
-def _result(engine: Engine) -> int:
-    """An engine works its steps, and hands over in one cycle more (`post.serial`)."""
-    return engine.steps + 1
