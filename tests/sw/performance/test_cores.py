@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from celosia.hw.config import BusConfig, Config
 from celosia.hw.coprocessor.config import CoprocessorConfig
 from celosia.hw.coprocessor.presets import COPROCESSORS
-from celosia.hw.hdp.core.config import CoreConfig
+from celosia.hw.hdp.core.config import ROWS_AHEAD, CoreConfig
 from celosia.hw.isa import Opcode, Unit
 from celosia.sw.attention import AttentionWorkload, attention_workload
 from celosia.sw.compiler.corejobs import core_job
 from celosia.sw.compiler.cores import compile_cores
 from celosia.sw.compiler.program import Program
-from celosia.sw.performance import WORKLOAD_ERROR, Memory, predict
+from celosia.sw.performance import Memory, predict
 from celosia.sw.performance.coremodel import CoreModel
 from celosia.sw.performance.headworks import Head
 from celosia.sw.runtime.driver import Driver
@@ -63,7 +63,7 @@ def test_as_measured(name: str, cycles: int, dense: int) -> None:
     work = attention_workload(name)
     for whole, measured in ((False, cycles), (True, dense)):
         found, kept = program(EDGE, work, whole)
-        assert predict(found, Memory(latency=20), kept).cycles == pytest.approx(measured, rel=WORKLOAD_ERROR / 4)
+        assert abs(predict(found, Memory(latency=20), kept).cycles - measured) <= 3
 
 
 @pytest.mark.parametrize("pruned", [0, 60])
@@ -98,8 +98,46 @@ def test_blocks_that_nobody_tells_are_kept() -> None:
 
 
 def head(core: CoreConfig, length: int, blocks: Any = None, **flags: Any) -> Head:
-    plain = {"causal": False, "dense": False, "headed": False, "approximate": False}
-    return Head(core, 0, length, **{**plain, **flags}, setting=(0,), blocks=blocks)
+    plain = {"causal": False, "dense": False, "headed": False, "approximate": False, "setting": (0,)}
+    return Head(core, 0, length, **{**plain, **flags}, blocks=blocks)
+
+
+class Watched:
+    """What the integer pass and the scores of a core rest on, whenever a pair begins.
+
+    `masks`: groups that wait or are on their way to their queue. `kept`: pairs whose integer scores are kept. `early`:
+    pairs that begin before the engine may be told of their head, or before the verdict over it.
+    """
+
+    def __init__(self, core: CoreModel) -> None:
+        self.integers, self.scores = core.integers, core.scores
+        self.masks: list[int] = []
+        self.kept: list[int] = []
+        self.early: list[float] = []
+        self.verdicts: dict[int, float] = {}
+        self.decided: tuple[tuple[int, ...], float] = ((), 0.0)
+        self.begin, self.score = core.integers.begin, core.scores.begin
+        core.integers.begin, core.scores.begin = self.integer, self.scored  # type: ignore[method-assign]
+
+    def integer(self, time: float) -> list[tuple[float, float]]:
+        units, one = self.integers, self.integers.heads[self.integers.head].head
+        setting, before = self.decided
+        if not units.pair and setting not in ((), one.setting) and time <= before:
+            self.early.append(time)
+        last = units.pair + 1 == len(one.pairs)
+        spans = self.begin(time)
+        self.decided = one.setting, units.decided
+        self.masks.append(units.taken - sum(popped < time for popped in units.popped))
+        self.kept.append(units.kept - sum(scored < time for scored in units.scored))
+        if last:
+            self.verdicts[id(one)] = spans[-1][1] + units.times.verdict
+        return spans
+
+    def scored(self, time: float) -> list[tuple[float, float]]:
+        one = self.scores.lists.lists[0].head
+        if one.headed and not one.dense and time <= self.verdicts[id(one)]:
+            self.early.append(time)
+        return self.score(time)
 
 
 def listed(one: Head) -> list[tuple[int, int, int]]:
@@ -161,15 +199,19 @@ def test_a_core(seed: int) -> None:
         length = rng.randint(1, 12)
         count = -(-length // 2)
         blocks = np.random.default_rng(rng.getrandbits(32)).random((count, count)) < rng.random()
-        flags = {"dense": rng.random() < 0.2, "approximate": rng.random() < 0.5}
+        flags = {"dense": rng.random() < 0.2, "approximate": rng.random() < 0.5, "setting": (rng.randint(0, 1),)}
         heads.append(head(core, length, blocks, headed=core.tau and rng.random() < 0.3, **flags))
     model, given_at, left = CoreModel(core), [], deque(heads)
+    watched = Watched(model)
     while left or model.next() < np.inf:
         if left and model.able() <= model.next():
             given_at.append(max(model.able(), given_at[-1] + 3 if given_at else 0.0))
             model.give(left.popleft(), given_at[-1])
         else:
             model.advance()
+    assert all(masks <= core.mask_words for masks in watched.masks)
+    assert all(kept <= ROWS_AHEAD for kept in watched.kept)
+    assert watched.early == []
     steps = sum(sum(one.steps) for one in heads)
     assert sum(last - first + 1 for first, last in model.runs) == steps
     assert all(before[1] + 1 < after[0] for before, after in pairwise(model.runs))
