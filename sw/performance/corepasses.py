@@ -186,8 +186,11 @@ class Lists:
     def _complete(self, head: Head, pair: Pair, time: float, second: float) -> None:
         """The last block of a pair goes into the list at `time`, the first one when the second one is found."""
         last, end = time + t.LISTED, self.pair + 1 == len(head.pairs)
-        first = last if pair.entries == 1 else min(second, time - 1) + t.LISTED
-        self.lists.append(Listed(head, pair, end, max(time + 1, first), last, self.entries))
+        # Blocks go in a cycle apart at least: of three, the first is out when the last is in.
+        first = time - min(pair.entries - 1, 2)
+        if pair.entries > 1:
+            first = min(first, second)
+        self.lists.append(Listed(head, pair, end, max(time + 1, first + t.LISTED), last, self.entries))
         self.entries += pair.entries
         self.taken = self.walked = self.found = 0
         self.time, self.pair = time, self.pair + 1

@@ -15,9 +15,9 @@ from celosia.sw.performance.works import Gathered, works_of
 
 WORKLOAD_ERROR = 0.02
 """Largest error of `Prediction.cycles` on the bench workloads, against the RTL; `celosia analyze correlate` and
-tests/sim/test_performance.py measure it."""
+tests/sim/test_performance.py measure it, tests/sim/test_performance_cores.py that of co-processors."""
 OPERATION_ERROR = 0.05
-"""The same on single operations of random shapes on random configurations."""
+"""The same on single operations of random shapes on random configurations, and on random heads."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Prediction:
 
     `units`: cycles of every unit by activity, as `celosia.sw.runtime.driver.Counters.activity` gives them; each adds up
     to `cycles`. `bytes_read`, `bytes_written`: what LOAD received and STORE sent, as counted; `bytes_fetched`:
-    instructions. `program`: what was replayed. `phases`: cycles of the array by what it works on (`works.PHASES`).
-    `gathered`: keys that it was told.
+    instructions. `program`: what was replayed. `phases`: cycles of the array by what it works on (`works.PHASES`), of
+    a co-processor those of the PEs of all cores. `gathered`: keys, or blocks, that it was told.
     """
 
     program: Program

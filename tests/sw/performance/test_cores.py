@@ -21,7 +21,7 @@ from celosia.sw.attention import AttentionWorkload, attention_workload
 from celosia.sw.compiler.corejobs import core_job
 from celosia.sw.compiler.cores import compile_cores
 from celosia.sw.compiler.program import Program
-from celosia.sw.performance import Memory, predict
+from celosia.sw.performance import Memory, energy, predict
 from celosia.sw.performance.coremodel import CoreModel
 from celosia.sw.performance.headworks import Head
 from celosia.sw.runtime.driver import Driver
@@ -88,6 +88,12 @@ def test_phases_are_those_of_kept_blocks() -> None:
     keys = sum(int((blocks * ([2] * 7 + [1])).sum()) for blocks in kept.values())
     phases = predict(found, gathered=kept).phases
     assert phases == {"dense": 0, "decisions": 12 * 8 * 4, "scores": keys, "context": keys}
+
+
+def test_energy_is_not_known() -> None:
+    found, kept = program(SMALL, AttentionWorkload(16, 8, 60))
+    with pytest.raises(ValueError, match="energy of co-processors are not modelled"):
+        energy(predict(found, gathered=kept))
 
 
 def test_blocks_that_nobody_tells_are_kept() -> None:
@@ -183,6 +189,27 @@ def test_lists(length: int, rate: int, causal: bool, share: float, seed: int) ->
     pairs = head(core, length, blocks, causal=causal, approximate=True)
     wanted = sum(max(1, int(row.sum())) for row in blocks) if rate > 1 else sum(keys)
     assert pairs.steps == (one.steps[0], wanted, sum(keys))
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_lists_are_full(dense: bool) -> None:
+    """Twelve tokens: six blocks a pair. A list of 16 blocks, and three on their way out of it, hold three pairs and a
+    block; the sixth one of the fourth pair waits until the fifth one of the first has been used, and two cycles."""
+    core = CoreConfig(width=4, rate=2, length=12, rows=12, bus=4, lanes=4)
+    model = CoreModel(core)
+    model.give(head(core, 12, np.ones((6, 6), bool), dense=dense), 0.0)
+    for pair in range(0 if dense else 6):
+        model.integers.begin(10.0 * pair)
+    model.lists.settle()
+    assert len(model.lists.lists) == 3
+    (first, *_), begun = model.lists.lists, 1000.0
+    # A block is used up with its second step.
+    model.scores.begin(begun)
+    model.lists.settle()
+    fourth = model.lists.lists[2]
+    assert (first.first, fourth.first) == (0, 18)
+    assert fourth.ready == begun + 2 * 4 + 1 + 2 + 1
+    assert len(model.lists.lists) == 3
 
 
 @given(st.integers(0, 2**32 - 1))
