@@ -3,6 +3,7 @@ cycle, and what must hold whatever the timings are."""
 
 import random
 from collections import deque
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from typing import Any, cast
@@ -22,8 +23,10 @@ from celosia.sw.compiler.corejobs import core_job
 from celosia.sw.compiler.cores import compile_cores
 from celosia.sw.compiler.program import Program
 from celosia.sw.performance import Memory, energy, predict
+from celosia.sw.performance.attend import AttendModel, replay_cores
 from celosia.sw.performance.coremodel import CoreModel
 from celosia.sw.performance.headworks import Head
+from celosia.sw.performance.works import works_of
 from celosia.sw.runtime.driver import Driver
 from celosia.sw.runtime.functional import FunctionalDevice
 
@@ -80,6 +83,19 @@ def test_activity(pruned: int) -> None:
     counters.run(**AttentionWorkload(15, 8, pruned).inputs())
     assert prediction.bytes_read == counters.counters()["BYTES_READ"]
     assert prediction.bytes_written == counters.counters()["BYTES_WRITTEN"]
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_heads_are_reported_before_others_are_given(cores: int) -> None:
+    """In order, and no more are out than there are tickets; room for four heads a core, so that this is what counts."""
+    config = replace(SMALL, cores=cores)
+    found, kept = program(config, AttentionWorkload(8, 8, 50))
+    attend = replay_cores(works_of(found, kept), Memory(latency=0)).units[Unit.ARRAY]
+    assert isinstance(attend, AttendModel)
+    waits = [given - told for given, told in zip(attend.given[2 * cores :], attend.reported, strict=False)]
+    assert min(waits) == 1
+    assert attend.reported == sorted(set(attend.reported))
+    assert len(attend.reported) == 12
 
 
 def test_phases_are_those_of_kept_blocks() -> None:
