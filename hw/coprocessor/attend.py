@@ -10,7 +10,6 @@ from celosia.hw.common.buffers import Queue
 from celosia.hw.coprocessor.config import OPERANDS, CoprocessorConfig
 from celosia.hw.coprocessor.layouts import Start, Ticket
 from celosia.hw.dma.track import InFlight
-from celosia.hw.hdp.core.config import HEADS
 from celosia.hw.hdp.core.layouts import ALIGNED
 from celosia.hw.hdp.layouts import RULES
 from celosia.hw.hdp.widths import RHO_ONE
@@ -34,7 +33,7 @@ class Attend(wiring.Component):
 
     def __init__(self, config: CoprocessorConfig) -> None:
         self.config = config
-        self.depth = max(2, HEADS * config.cores)
+        self.depth = config.tickets
         super().__init__(
             {
                 "control": In(UnitSignature()),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from celosia.hw.config import COPROCESSOR, BusConfig, ConfigError, ControlConfig, hash_of, known, parse_settings
-from celosia.hw.hdp.core.config import BLOCK, CoreConfig
+from celosia.hw.hdp.core.config import BLOCK, HEADS, CoreConfig
 from celosia.hw.hdp.widths import Importance
 
 OPERANDS = 3
@@ -83,6 +83,11 @@ class CoprocessorConfig:
     def contexts(self) -> Local:
         """Where STORE reads: the context of core 0, then that of core 1, and so on."""
         return Local(self.bus, self.cores, self.core.parts, self.core.rows)
+
+    @property
+    def tickets(self) -> int:
+        """Heads that were given to cores and are not reported."""
+        return max(2, HEADS * self.cores)
 
     @property
     def rate(self) -> int:

@@ -25,6 +25,11 @@ def engine_latency(config: EngineConfig) -> int:
     return theta_latency(config) + tree_latency(config) + 1 + cut + 1 + 3
 
 
+def head_latency(config: EngineConfig) -> int:
+    """Cycles from a head's last beat to its verdict."""
+    return theta_latency(config) + tree_latency(config) + 2
+
+
 def cut_wait(config: EngineConfig) -> int:
     """Cycles from a group's place in the ring to where it can be read: row, cut, and the counter of cuts."""
     return tree_latency(config) + 1 + Threshold.PRODUCTS + cut_latency(config.theta.bits) + 1
@@ -62,7 +67,7 @@ class SparsityEngine(wiring.Component):
         self.terms = KeyTerms(config) if config.stream else RowTerms(config)
         self.gather, self.statistics = None if config.stream else Gather(config), RowStatistics(config)
         self.threshold, self.comparison = Threshold(config), Comparison(config)
-        self.head_latency = theta_latency(config) + tree_latency(config) + 2
+        self.head_latency = head_latency(config)
         self.wait, self.latency, self.depth = cut_wait(config), engine_latency(config), ring_depth(config)
         self.waiting: Waiting | Filling = (Filling if config.fill else Waiting)(config, self.depth)
         super().__init__(

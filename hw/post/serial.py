@@ -1,5 +1,7 @@
 """The row unit's serial engines: normalise, square root, divide. One row in each, so that three rows are under way."""
 
+from typing import ClassVar
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -54,6 +56,11 @@ class Engine(wiring.Component):
         return load, step, left
 
 
+def normaliser_steps(bits: int) -> int:
+    """Steps of a `Normaliser`: half as far in each as in the one before."""
+    return ceil_log2(bits)
+
+
 class Normaliser(Engine):
     """Shifts `value` left until its top bit is set, or (`even`) by an even number until one of the top two is.
 
@@ -62,7 +69,7 @@ class Normaliser(Engine):
 
     def __init__(self, stat_bits: int, bits: int) -> None:
         self.bits = bits
-        super().__init__(stat_bits, bits, bits, ceil_log2(bits), {"even": In(1)})
+        super().__init__(stat_bits, bits, bits, normaliser_steps(bits), {"even": In(1)})
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -121,11 +128,11 @@ class Divider(Engine):
     """`(mant << DEN_BITS) // value`, for a value with its top bit set. Other fields pass through. Ports: `i`, `o`,
     `mant`."""
 
+    STEPS: ClassVar[int] = -(-ROW_MULT_BITS // BITS_PER_STEP)
+
     def __init__(self, stat_bits: int) -> None:
-        self.quotient_bits = -(-ROW_MULT_BITS // BITS_PER_STEP) * BITS_PER_STEP
-        super().__init__(
-            stat_bits, DEN_BITS, ROW_MULT_BITS, self.quotient_bits // BITS_PER_STEP, {"mant": In(MULT_BITS)}
-        )
+        self.quotient_bits = self.STEPS * BITS_PER_STEP
+        super().__init__(stat_bits, DEN_BITS, ROW_MULT_BITS, self.STEPS, {"mant": In(MULT_BITS)})
 
     def elaborate(self, platform) -> Module:
         m = Module()

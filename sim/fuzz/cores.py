@@ -7,8 +7,9 @@ from typing import cast
 
 import numpy as np
 
-from celosia.hw.config import Config
+from celosia.hw.config import BusConfig, Config
 from celosia.hw.coprocessor.config import OPERANDS, CoprocessorConfig
+from celosia.hw.hdp.core.config import CoreConfig
 from celosia.hw.hdp.core.layouts import ALIGNED
 from celosia.hw.isa import Opcode
 from celosia.sim.bench.hdp_core_model import CoreHead, random_head
@@ -19,6 +20,26 @@ from celosia.sw.compiler.sync import Op, Region, Space, synchronise
 from celosia.sw.compiler.tensors import round_up
 from celosia.sw.golden.rounding import IntArray
 
+CONFIGS: dict[str, CoprocessorConfig] = {
+    "two": CoprocessorConfig(
+        cores=2,
+        core=CoreConfig(width=8, rate=4, length=16, rows=32, bus=4, lanes=4),
+        bus=BusConfig(bytes=4, burst=16, outstanding=4),
+    ),
+    # Context codes come out wider than a word.
+    "one": CoprocessorConfig(
+        cores=1,
+        core=CoreConfig(width=16, rate=2, length=24, rows=32, bus=8, lanes=16, tau=False, softmax="published"),
+        bus=BusConfig(bytes=8, burst=16, outstanding=4),
+    ),
+    # A narrower core than any, without nibble rates, and codes narrower than a word.
+    "three": CoprocessorConfig(
+        cores=3,
+        core=CoreConfig(width=4, rate=1, length=34, rows=64, bus=4, lanes=2, reuse=False),
+        bus=BusConfig(bytes=4, burst=16, outstanding=4),
+    ),
+}
+"""Small co-processors that have, between them, every option of a core."""
 WINDOW = 1 << 14
 """Bytes of each window of data of a program of `anywhere`."""
 

@@ -38,8 +38,8 @@ def bench(
         typer.Option(
             "--workload",
             help="Only this one; may be repeated. attention-L-DH-S: heads of L tokens and DH channels with S % of the "
-            "blocks pruned, beside the same without pruning; attention-L-DH-S-H: H % of the heads too. attention-L-DH: "
-            "heads of a layer of --model, pruned by --hdp.",
+            "blocks pruned, beside the same without pruning, both measured and modelled; attention-L-DH-S-H: H % of "
+            "the heads too. attention-L-DH: heads of a layer of --model, pruned by --hdp.",
         ),
     ] = None,
     hdp: Annotated[

@@ -38,16 +38,17 @@ def check_workloads(names: list[str]) -> list[str]:
 def measure_cores(
     choice: Choice, workload: "AttentionWorkload", kind: DeviceKind, bus: dict[str, Any], check: bool = True
 ) -> dict[str, Any]:
-    """The result of an attention workload, in the form of `heads.measure_heads`; `modelled_*` are None: the performance
-    model knows no co-processors.
+    """The result of an attention workload, in the form of `heads.measure_heads`.
 
     `ideal_cycles`: of the PEs of all cores: the integer pass at its rate, and Q x K and P x V of kept blocks; `phases`:
     the same in PE cycles of all cores together, by these three parts. `dense_cycles`: of the same heads without pruning
-    and without an integer pass, on the same cores; `speed_up`: over them, of ideal cycles on a device without cycles.
+    and without an integer pass, on the same cores; `speed_up`: over them, measured, or modelled on a device without
+    cycles.
     Errors: CliError, CompileError, ModelError.
     """
     from celosia.sw.cli.bench import describe
     from celosia.sw.cli.execution import ratio, run_heads
+    from celosia.sw.cli.heads import predictions
 
     config = cast("CoprocessorConfig", choice.config)
     policy = _policy(config, workload)
@@ -60,10 +61,11 @@ def measure_cores(
         program.macs = sum(parts.values()) * config.pes // config.cores
     with output.step(f"{workload.name} on the {kind} device, pruned and dense"):
         outcomes = [run_heads(choice.config, workload, program, kind, bus, check) for program in programs]
+    modelled = predictions(choice.config, workload, programs, bus)
     result = describe(workload.name, choice, kind, bus, outcomes[0])
     if outcomes[1].comparison and outcomes[1].comparison.differing:
         result |= {"bit_exact": False, "first_difference": f"without pruning: {outcomes[1].comparison.first}"}
-    pruned, dense = (outcome.cycles or outcome.program.ideal_cycles for outcome in outcomes)
+    pruned, dense = (outcome.cycles or model.cycles for outcome, model in zip(outcomes, modelled, strict=True))
     sparsity = runs[0][1].sparsity
     return result | {
         "cores": config.cores,
@@ -76,8 +78,8 @@ def measure_cores(
         "dense_cycles": outcomes[1].cycles,
         "dense_ideal_cycles": programs[1].ideal_cycles,
         "speed_up": ratio(dense, pruned),
-        "modelled_cycles": None,
-        "modelled_dense_cycles": None,
+        "modelled_cycles": modelled[0].cycles,
+        "modelled_dense_cycles": modelled[1].cycles,
         "bytes_skipped": int(sparsity.counts["bytes_skipped"].sum()),
         "golden_exact": all(np.array_equal(o.y, y) for o, (y, _) in zip(outcomes, runs, strict=True)),
     }

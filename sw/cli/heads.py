@@ -54,7 +54,7 @@ def measure_heads(
     with output.step(f"{workload.name} on the {kind} device, pruned and dense"):
         outcomes = [run_heads(config, workload, one, kind, bus, check) for one in (sparse, dense)]
     exact = [expected, workload.golden(config, policy.dense(1, approximate=False))[0]]
-    modelled = _predictions(config, workload, [sparse, dense], bus)
+    modelled = predictions(config, workload, [sparse, dense], bus)
     result = describe(workload.name, choice, kind, bus, outcomes[0])
     pruned, whole = outcomes[0].cycles or modelled[0].cycles, outcomes[1].cycles or modelled[1].cycles
     if outcomes[1].comparison and outcomes[1].comparison.differing:
@@ -94,20 +94,21 @@ def programs(config: "Config", workload: "HeadsWorkload", policy: "HdpPolicy") -
     return compile_heads(config, *shape), compile_heads(config, *shape, pruning)
 
 
-def _predictions(
+def predictions(
     config: "Config", workload: "HeadsWorkload", programs: "list[Program]", bus: dict[str, Any]
 ) -> "list[Prediction]":
-    """Of each program, with the keys that a functional run gathers."""
+    """Of each program, with the keys that a functional run gathers, or the blocks that it keeps."""
     from celosia.sw.performance.channels import Memory
     from celosia.sw.performance.prediction import predict
     from celosia.sw.runtime.driver import Driver
     from celosia.sw.runtime.functional import FunctionalDevice
 
+    memory = Memory(latency=bus["latency"], stalls=bus["stalls"])
     found, inputs = [], cast(dict[str, Any], workload.inputs())
     for program in programs:
         device = FunctionalDevice(config)
         Driver(device, program).run(**inputs)
-        found.append(predict(program, Memory(latency=bus["latency"]), device.gathered))
+        found.append(predict(program, memory, device.gathered))
     return found
 
 

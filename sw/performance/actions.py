@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from celosia.hw.array.pe import ACTIVATION_BITS, WEIGHT_BITS, sum_bits
-from celosia.hw.config import Config
+from celosia.hw.config import COPROCESSOR, Config
 from celosia.hw.hdp.store import StoreShape
 from celosia.hw.isa import Activation, Opcode
 from celosia.hw.numerics import ACC_BITS, MULT_BITS
@@ -58,7 +58,7 @@ class Energy:
 
 
 def energy(prediction: Prediction, technology: Technology | None = None) -> Energy:
-    """Energy of a predicted program. `technology`: by default the built-in one."""
+    """Energy of a predicted program. `technology`: by default the built-in one. Errors: as `count_actions`."""
     technology = technology or load()
     actions = count_actions(prediction.program, prediction)
     cost = costs(prediction.program.config, technology)
@@ -107,8 +107,10 @@ def _store_costs(config: Config, technology: Technology) -> dict[str, float]:
 
 
 def count_actions(program: Program, prediction: Prediction) -> Actions:
-    """Actions of a program. `prediction`: its own, for the traffic."""
+    """Actions of a program. `prediction`: its own, for the traffic. Errors: ValueError for a co-processor's."""
     config, columns = program.config, Columns(program)
+    if config.rate == COPROCESSOR:
+        raise ValueError("actions and energy of co-processors are not modelled; their cycles and traffic are")
     counted: Counter[str] = Counter()
     for opcode in columns.opcodes:
         if opcode in _COUNTERS:

@@ -6,11 +6,15 @@ Memory answers requests in order; a burst's beats follow one another at the memo
 from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from math import inf
 
 from celosia.hw.config import Config
 from celosia.sw.performance import timings as t
 from celosia.sw.performance.conflicts import Window, groups_within, lost_a_run
+
+_ROUNDS = 2000
+"""Cycles after which what a memory has saved up does not depend on how it began, for all rates that are in use."""
 
 
 @dataclass(frozen=True)
@@ -19,12 +23,14 @@ class Memory:
 
     `latency`: cycles from a read request to its first beat, and from the last beat of a write to its response.
     `bandwidth`: beats a cycle of each direction, at most 1; None: 1. `outstanding`: requests, of each direction, that
-    it takes before it has answered.
+    it takes before it has answered. `stalls`: probability that a channel pauses in a cycle; the model takes what it
+    costs on average.
     """
 
     latency: int = 20
     bandwidth: float | None = None
     outstanding: int = 16
+    stalls: float = 0.0
 
     def __post_init__(self) -> None:
         if self.latency < 0:
@@ -33,11 +39,40 @@ class Memory:
             raise ValueError(f"bandwidth must be above 0 and at most 1 beat a cycle, not {self.bandwidth!r}")
         if self.outstanding < 1:
             raise ValueError(f"outstanding must be at least 1, not {self.outstanding!r}")
+        if not 0 <= self.stalls < 1:
+            raise ValueError(f"stalls must be from 0 to below 1, not {self.stalls!r}")
 
-    @property
+    @cached_property
     def period(self) -> float:
         """Cycles a beat."""
-        return 1.0 if self.bandwidth is None else float(1 / Fraction(self.bandwidth).limit_denominator(256))
+        if self.bandwidth is None:
+            return 1 / (1 - self.stalls)
+        rate = Fraction(self.bandwidth).limit_denominator(256)
+        return float(1 / rate) if not self.stalls else _stalled_period(rate, self.stalls)
+
+    @property
+    def pause(self) -> float:
+        """Cycles that something which comes alone waits: a request, the first beat of a burst, an answer."""
+        return self.stalls / (1 - self.stalls)
+
+
+def _stalled_period(rate: Fraction, stalls: float) -> float:
+    """Cycles a beat where beats are paid for: a cycle brings `rate`, and what is saved up is less than two beats."""
+    income, price = rate.numerator, rate.denominator
+    most = price + income - 1
+    now = [1.0 / (most + 1)] * (most + 1)  # chances of what is saved up, after a cycle
+    for _ in range(_ROUNDS):
+        after = [0.0] * (most + 1)
+        for saved, chance in enumerate(now):
+            there = min(saved + income, most)
+            if there < price:
+                after[there] += chance
+            else:
+                after[there] += chance * stalls
+                after[there - price] += chance * (1 - stalls)
+        now = after
+    beats = sum(chance for saved, chance in enumerate(now) if min(saved + income, most) >= price) * (1 - stalls)
+    return 1 / beats
 
 
 @dataclass
@@ -66,12 +101,12 @@ class ReadChannel:
     """
 
     def __init__(self, config: Config, memory: Memory, post: list[Window]) -> None:
-        self.latency, self.period = max(1, memory.latency), memory.period
+        self.latency, self.period, self.pause = max(1, memory.latency) + memory.pause, memory.period, memory.pause
         # A beat's words pass one by one; until the last of them has, the beat is not taken.
         self.words = max(1, config.bus.bytes // config.word_bytes)
         self.load_period = max(memory.period, self.words)
         self.own, self.most = config.bus.outstanding, memory.outstanding
-        self.lost, self.post = lost_a_run(config, memory.period), post
+        self.lost, self.post = lost_a_run(config, memory.period) if post else 0.0, post
         self.fetches: list[tuple[float, int]] = []
         self.arrivals: list[float] = []
         self.loads: deque[Load] = deque()
@@ -104,7 +139,7 @@ class ReadChannel:
         lost, post = self.lost, self.post
         ends, load_ends = self.ends, self.load_ends
         while True:
-            granted = self.granted = max(request, self.granted + 1, ends[0] + 1)
+            granted = self.granted = max(request, self.granted + 1, ends[0] + 1) + self.pause
             first = max(granted + latency, self.free)
             last = first + (load.bursts[load.position] - 1) * period
             if lost and post:
@@ -139,7 +174,7 @@ class ReadChannel:
 
     def _fetch(self) -> None:
         request, beats = self.fetches[len(self.arrivals)]
-        granted = self.granted = max(request, self.granted + 1, self.ends[0] + 1)
+        granted = self.granted = max(request, self.granted + 1, self.ends[0] + 1) + self.pause
         first = max(granted + self.latency, self.free)
         self.arrivals.append(first)
         following = len(self.arrivals)
@@ -155,7 +190,7 @@ class WriteChannel:
     """Bursts of STORE. `dense`: it takes a scratchpad word a cycle."""
 
     def __init__(self, config: Config, memory: Memory) -> None:
-        self.latency = max(1, memory.latency)
+        self.latency, self.pause = max(1, memory.latency) + memory.pause, memory.pause
         self.period = max(memory.period, config.bus.bytes // config.word_bytes)
         self.dense = self.period * config.word_bytes <= config.bus.bytes
         self.most = min(config.bus.outstanding, memory.outstanding)
@@ -172,7 +207,7 @@ class WriteChannel:
         request, sent, begin = self.request, 0.0, -1.0
         for beats in bursts:
             request = max(request + 1, taken + t.STORE_REQUEST, self.acknowledged[0] + t.STORE_AGAIN)
-            first = max(taken + self.data + late, request + 1, self.free)
+            first = max(max(taken + self.data + late, request + 1) + self.pause, self.free)
             if begin < 0:
                 begin = first
             sent = first + (beats - 1) * self.period

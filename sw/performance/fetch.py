@@ -3,10 +3,10 @@
 from math import inf
 
 from celosia.hw.config import Config
+from celosia.hw.control.requests import burst_beats
 from celosia.hw.isa import INSTRUCTION_BYTES
 from celosia.sw.performance import timings as t
 from celosia.sw.performance.channels import ReadChannel
-from celosia.sw.performance.timings import timings
 
 
 class Fetch:
@@ -18,7 +18,7 @@ class Fetch:
     def __init__(self, config: Config, bursts: list[int], channel: ReadChannel) -> None:
         self.bursts, self.channel, self.bus = bursts, channel, config.bus.bytes
         # A burst is asked for when all but this many of the beats before it have left the queue.
-        self.kept = timings(config).fetch_depth - timings(config).fetch_beats
+        self.kept = t.fetch_depth(config) - burst_beats(config)
         beats = [(burst, beat) for burst, beats in enumerate(bursts) for beat in range(beats)]
         self.asked = bursts[0]  # beats
         self.sent = 1  # bursts

@@ -2,20 +2,22 @@
 
 from dataclasses import dataclass
 
+from celosia.hw.config import COPROCESSOR
 from celosia.hw.garbage import without_collection
 from celosia.hw.interfaces import STALLS
 from celosia.hw.isa import Unit
 from celosia.hw.registers import Activity
 from celosia.sw.compiler.program import Program
+from celosia.sw.performance.attend import replay_cores
 from celosia.sw.performance.channels import Memory
 from celosia.sw.performance.replay import Replay, replay
 from celosia.sw.performance.works import Gathered, works_of
 
 WORKLOAD_ERROR = 0.02
 """Largest error of `Prediction.cycles` on the bench workloads, against the RTL; `celosia analyze correlate` and
-tests/sim/test_performance.py measure it."""
+tests/sim/test_performance.py measure it, tests/sim/test_performance_cores.py that of co-processors."""
 OPERATION_ERROR = 0.05
-"""The same on single operations of random shapes on random configurations."""
+"""The same on single operations of random shapes on random configurations, and on random heads."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,8 @@ class Prediction:
 
     `units`: cycles of every unit by activity, as `celosia.sw.runtime.driver.Counters.activity` gives them; each adds up
     to `cycles`. `bytes_read`, `bytes_written`: what LOAD received and STORE sent, as counted; `bytes_fetched`:
-    instructions. `program`: what was replayed. `phases`: cycles of the array by what it works on (`works.PHASES`).
-    `gathered`: keys that it was told.
+    instructions. `program`: what was replayed. `phases`: cycles of the array by what it works on (`works.PHASES`), of
+    a co-processor those of the PEs of all cores. `gathered`: keys, or blocks, that it was told.
     """
 
     program: Program
@@ -59,13 +61,13 @@ class Prediction:
 def predict(program: Program, memory: Memory | None = None, gathered: Gathered | None = None) -> Prediction:
     """Cycles of `program` behind `memory` (by default 20 cycles of latency and the bus's full bandwidth).
 
-    `gathered`: keys that its gather instructions work on, as a functional device that ran it tells them; without it,
-    as many as they can.
+    `gathered`: keys that its gather instructions work on, and blocks that its heads keep, as a functional device that
+    ran it tells them; without it, as many as they can.
     """
     memory = memory or Memory()
     with without_collection():
         works = works_of(program, gathered)
-        result = replay(works, memory)
+        result = (replay_cores if program.config.rate == COPROCESSOR else replay)(works, memory)
     cycles, bus = round(result.cycles), program.config.bus.bytes
     return Prediction(
         program=program,

@@ -33,24 +33,34 @@ def replay(works: Works, memory: Memory) -> Replay:
 
     What a unit loses to others in the scratchpad depends on what they will do: that is taken from a pass without.
     """
-    alone = _Machine(works, memory, Rivals()).run()
-    return _Machine(works, memory, alone.rivals).run() if works.rivalry(memory.period) else alone
+    alone = _accelerator(works, memory, Rivals()).run()
+    return _accelerator(works, memory, alone.rivals).run() if works.rivalry(memory.period) else alone
 
 
-class _Machine:
-    """The accelerator. `queues`: instructions that were dispatched and not taken, with the cycle of their dispatch."""
+def _accelerator(works: Works, memory: Memory, rivals: Rivals) -> "Machine":
+    """With an array and POST."""
+    config, times = works.config, timings(works.config)
+    lost = lost_a_group(config, memory.period), lost_a_run(config, memory.period)
+    return Machine(works, memory, rivals, ArrayModel(times), PostModel(times, rivals, *lost))
 
-    def __init__(self, works: Works, memory: Memory, rivals: Rivals) -> None:
-        config, times = works.config, timings(works.config)
+
+class Machine:
+    """LOAD, STORE and control, around the models of the units in between.
+
+    `queues`: instructions that were dispatched and not taken, with the cycle of their dispatch. `inside`: when
+    something happens next inside a unit that does not know when it will be done; infinite where there is none.
+    """
+
+    inside = inf
+
+    def __init__(self, works: Works, memory: Memory, rivals: Rivals, array: UnitModel, post: UnitModel) -> None:
+        config = works.config
         self.works, self.depth = works.works, config.control.queue + t.ISSUE_HOLDS
         self.channel = ReadChannel(config, memory, rivals.post)
         self.fetch = Fetch(config, works.fetches, self.channel)
         self.load = LoadModel(config, self.channel)
         self.store = StoreModel(config, WriteChannel(config, memory), rivals)
-        lost = lost_a_group(config, memory.period), lost_a_run(config, memory.period)
-        self.post = PostModel(times, rivals, *lost)
-        self.array = ArrayModel(times)
-        self.units = [self.load, self.array, self.post, self.store]
+        self.units = [self.load, array, post, self.store]
         self.queues: list[deque[tuple[Work, float]]] = [deque() for _ in Unit]
         self.tokens: list[list[deque[float]]] = [[deque() for _ in Unit] for _ in Unit]  # [taker][giver]
         self.heads = [0.0] * len(Unit)  # when each unit's next instruction stands at the head of its queue
@@ -66,10 +76,12 @@ class _Machine:
         dispatch, request = self._dispatch(), self.channel.next()
         while True:
             offer = min(self.offers)
-            if request <= dispatch and request <= offer:
+            if self.inside < inf and self.inside <= min(request, dispatch, offer):
+                self._inside()
+            elif request <= dispatch and request <= offer:
                 if request == inf:
                     break
-                self._request(min(dispatch, offer))
+                self._request(min(dispatch, offer, self.inside))
                 request = self.channel.next()
             elif dispatch <= offer:
                 self._place(dispatch)
@@ -83,14 +95,19 @@ class _Machine:
                 dispatch = self._dispatch()
         self.store.finish()
         last = max(self.end, self.time + 1, self.fetch.ready(len(self.works) + 1))
+        _, array, post, _ = self.units
         rivals = Rivals(
             load=self.load.windows,
             store=self.store.windows,
-            post=self.post.windows,
-            array=self.array.windows,
+            post=post.windows,
+            array=array.windows,
             store_dense=self.store.channel.dense,
         )
         return Replay(last + t.END, list(self.units), rivals)
+
+    def _inside(self) -> None:
+        """What happens next inside a unit."""
+        raise NotImplementedError
 
     def _dispatch(self) -> float:
         """When the next instruction can be dispatched; infinite when that is not known yet."""
@@ -116,14 +133,11 @@ class _Machine:
     def _offer(self, unit: int) -> None:
         """Find out when a unit can take its next instruction; infinite when a token is still unknown."""
         self.offers[unit] = inf
-        queue, model, tokens = self.queues[unit], self.units[unit], self.tokens[unit]
-        if not queue or (model is self.load and self.load.full()):
+        queue, tokens = self.queues[unit], self.tokens[unit]
+        if not queue or (able := self.units[unit].able()) == inf:
             return
         work, dispatched = queue[0]
-        time = dispatched + t.ISSUE
-        if model.taken:
-            time = max(time, model.taken[-1] + model.period)
-        self.heads[unit] = time
+        self.heads[unit] = time = max(dispatched + t.ISSUE, able)
         for giver in work.wait:
             if not tokens[giver]:
                 return
@@ -136,11 +150,15 @@ class _Machine:
         model, ready = self.units[unit], self.heads[unit]
         if work.wait:
             ready = _wait(model, work.wait, self.tokens[unit], ready)
-        if model is self.load:
+        self._begin(work, ready)
+        self._offer(unit)
+
+    def _begin(self, work: Work, ready: float) -> None:
+        """A unit takes an instruction whose tokens are there at `ready`."""
+        if work.unit == Unit.LOAD:
             self.load.take(work, ready)
         else:
-            self._give(work.unit, work.signal, model.execute(work.what, ready))  # type: ignore[attr-defined]
-        self._offer(unit)
+            self._give(work.unit, work.signal, self.units[work.unit].execute(work.what, ready))
 
     def _request(self, until: float) -> None:
         """The read channel goes on."""

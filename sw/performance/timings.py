@@ -11,7 +11,7 @@ from amaranth.utils import ceil_log2
 
 from celosia.hw.array.systolic import latency as array_latency
 from celosia.hw.config import Config
-from celosia.hw.control.requests import BURST_INSTRUCTIONS, burst_beats
+from celosia.hw.control.requests import BURST_INSTRUCTIONS
 from celosia.hw.control.run import SETTLE_CYCLES
 from celosia.hw.hdp.config import engine_config
 from celosia.hw.hdp.engine import engine_latency, ring_depth
@@ -141,7 +141,6 @@ class Timings:
     `table`: loading the table. `fetch`: from an instruction of ARRAY taken to its first word of weights entering the
     array. `complete`: from its last row, or its list, being written to its token. `decide`: from a DECIDE's last sums
     to the first masks; 0 without HDP. `waiting`: groups of masks that may wait, where keys stream.
-    `fetch_beats`, `fetch_depth`: longest burst and queue of fetch, in beats.
     """
 
     config: Config
@@ -159,8 +158,11 @@ class Timings:
     complete: int
     decide: int
     waiting: int
-    fetch_beats: int
-    fetch_depth: int
+
+
+def fetch_depth(config: Config) -> int:
+    """Beats that fetch's queue holds."""
+    return FETCH_BURSTS * BURST_INSTRUCTIONS * INSTRUCTION_BYTES // config.bus.bytes
 
 
 @cache
@@ -186,8 +188,6 @@ def timings(config: Config) -> Timings:
         decide=engine_latency(engine_config(config)) if config.hdp else 0,
         waiting=ring_depth(engine_config(config)) - 1 if config.rate > 1 else 0,
         table=(1 << config.post.table_bits) // TABLE_BYTES,
-        fetch_beats=burst_beats(config),
-        fetch_depth=FETCH_BURSTS * BURST_INSTRUCTIONS * INSTRUCTION_BYTES // config.bus.bytes,
     )
 
 

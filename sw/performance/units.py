@@ -7,6 +7,8 @@ takes more than a cycle a beat. Every model keeps its cycles by activity, in the
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from math import inf
+from typing import Any
 
 from celosia.hw.config import Config
 from celosia.hw.isa import Opcode
@@ -22,7 +24,8 @@ from celosia.sw.performance.works import Beats, Fill, Product, Transfer, Work
 class UnitModel:
     """What all units share. `taken`: when each instruction was; `idle_from`: the unit works no more, as far as known.
 
-    `busy`, `stall_in`, `stall_out`: cycles of these activities; `waits`: cycles for a token, by its giver.
+    `busy`, `stall_in`, `stall_out`: cycles of these activities; `waits`: cycles for a token, by its giver. `windows`:
+    when it uses the scratchpad, as far as that matters to others.
     """
 
     period = t.ISSUE_PERIOD
@@ -33,6 +36,16 @@ class UnitModel:
         self.idle_from = 0.0
         self.busy = self.stall_in = self.stall_out = 0.0
         self.waits = [0.0, 0.0, 0.0, 0.0]
+        self.windows: list[Window] = []
+
+    def execute(self, work: Any, ready: float) -> float:
+        """Take an instruction whose tokens are there at `ready`; when its token is there. LOAD, and units in which
+        several instructions are under way, have no use for it."""
+        raise NotImplementedError
+
+    def able(self) -> float:
+        """From when on it can take the next instruction; infinite when that is not known yet."""
+        return self.taken[-1] + self.period if self.taken else 0.0
 
     def _spent(self, start: float, end: float, busy: float) -> None:
         """The unit is at work from `start` (or since before) to `end`, of which it moves something in `busy`."""
@@ -53,11 +66,10 @@ class LoadModel(UnitModel):
         self.words_a_beat = max(1, config.bus.bytes // config.word_bytes)
         self.beats_a_word = max(1, config.word_bytes // config.bus.bytes)
         self.left: deque[float] = deque([0.0] * t.PLANNED)  # when each of the last instructions left the planner
-        self.windows: list[Window] = []  # when data came
 
-    def full(self) -> bool:
+    def able(self) -> float:
         """The planner holds as many instructions as it can, until one of them has made its last request."""
-        return len(self.channel.loads) >= t.PLANNED
+        return inf if len(self.channel.loads) >= t.PLANNED else super().able()
 
     def take(self, work: Work, ready: float) -> None:
         """Take an instruction whose tokens are there at `ready`; what it loads goes through the channel."""
@@ -83,12 +95,11 @@ class StoreModel(UnitModel):
 
     def __init__(self, config: Config, channel: WriteChannel, rivals: Rivals) -> None:
         super().__init__()
-        self.channel, self.rivals, self.banks = channel, rivals, config.scratchpad.banks
+        self.channel, self.rivals, self.config = channel, rivals, config
         self.words_a_beat = max(1, config.bus.bytes // config.word_bytes)
         self.beats_a_word = max(1, config.word_bytes // config.bus.bytes)
         self.requested: list[float] = []
         self.sent = 0.0  # the last beat
-        self.windows: list[Window] = []  # when it reads
 
     def execute(self, work: Transfer, ready: float) -> float:
         """Take an instruction whose tokens are there at `ready`; when its token is there."""
@@ -100,7 +111,8 @@ class StoreModel(UnitModel):
         late = 0.0
         if self.rivals.array:
             begin = ready + t.STORE_DATA - t.STORE_READ
-            late = stretched(self.rivals.array, begin, words, partial(share_of_array, self.banks)) - begin - words
+            share = partial(share_of_array, self.config.scratchpad.banks)
+            late = stretched(self.rivals.array, begin, words, share) - begin - words
         requested, first, sent, acknowledged = self.channel.store(work.bursts, ready, late)
         self.taken.append(ready)
         self.requested.append(requested - t.STORE_REQUEST + t.PLANNED)
@@ -130,7 +142,6 @@ class ArrayModel(UnitModel):
         super().__init__()
         self.timings = timings
         self.tile_start = self.rows_end = -1.0
-        self.windows: list[Window] = []  # when it reads
         self.ends: list[float] = []
         self.done = 0.0
         self.lists: dict[int, float] = {}  # when they are written
@@ -202,7 +213,6 @@ class PostModel(UnitModel):
         self.timings = timings
         self.rivals, self.lost, self.banks = rivals, lost, timings.config.scratchpad.banks
         self.lost_a_run = lost_a_run
-        self.windows: list[Window] = []  # when it writes words with pauses between them
         self.ends: list[float] = []  # last slot of each instruction
         self.asked = 0.0  # when the last parameter was asked for
         self.walked = 0.0  # when the results of the last RESIDUAL can be read

@@ -4,12 +4,14 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from celosia.hw.config import Config
+from celosia.hw.control.requests import burst_beats
+from celosia.hw.coprocessor.config import CoprocessorConfig
 from celosia.hw.dma.axi import PAGE_BYTES
 from celosia.hw.hdp.store import StoreShape
 from celosia.hw.isa import INSTRUCTION_BYTES, Opcode, Unit
@@ -19,12 +21,14 @@ from celosia.sw.compiler.regions import store_keys
 from celosia.sw.performance import operands
 from celosia.sw.performance.columns import Columns
 from celosia.sw.performance.conflicts import lost_a_group
-from celosia.sw.performance.timings import EXP_KEYS, POST_RECORDS, fill_cycles, timings
+from celosia.sw.performance.headworks import Head, heads_of
+from celosia.sw.performance.timings import EXP_KEYS, POST_RECORDS, fill_cycles
 
 DENSE, DECISIONS, SCORES, CONTEXT = PHASES = ("dense", "decisions", "scores", "context")
 """What the array works on: anything that is not pruned, and the three parts of pruned attention."""
-Gathered = Mapping[int, npt.NDArray[np.int64]]
-"""Keys that each gather instruction of a program works on, by its number, as the functional device tells them."""
+Gathered = Mapping[int, npt.NDArray[Any]]
+"""Keys that each gather instruction of a program works on, by its number, and blocks that each ATTEND keeps, as the
+functional device tells them."""
 
 
 class Transfer(NamedTuple):
@@ -95,13 +99,17 @@ class Beats(NamedTuple):
         return self.pause > 0 or (self.records > 0 and self.records + POST_RECORDS + 1 > self.slots)
 
 
+What = Transfer | Product | Fill | Beats | Head
+"""What an instruction asks of its unit."""
+
+
 class Work(NamedTuple):
     """An instruction. `wait`, `signal`: units, by number."""
 
     unit: int
     wait: tuple[int, ...]
     signal: tuple[int, ...]
-    what: Transfer | Product | Fill | Beats
+    what: What
 
 
 @dataclass(frozen=True)
@@ -117,11 +125,15 @@ class Works:
         return sum(sum(one.what.bursts) for one in self.works if one.unit == unit and isinstance(one.what, Transfer))
 
     def phases(self) -> dict[str, int]:
-        """Cycles of the array by what it works on, when nothing holds it up; see `PHASES`."""
+        """Cycles of the array by what it works on, when nothing holds it up; see `PHASES`. Of a co-processor: of the
+        PEs of all cores together."""
         found = dict.fromkeys(PHASES, 0.0)
         for one in self.works:
             if isinstance(one.what, Product):
                 found[one.what.phase] += one.what.cycles
+            elif isinstance(one.what, Head):
+                for phase, steps in zip((DECISIONS, SCORES, CONTEXT), one.what.steps, strict=True):
+                    found[phase] += steps
         return {phase: round(cycles) for phase, cycles in found.items()}
 
     def rivalry(self, period: float) -> bool:
@@ -150,7 +162,7 @@ def works_of(program: Program, gathered: Gathered | None = None) -> Works:
 
 def _fetches(config: Config, size: int) -> list[int]:
     """Beats of each burst of a program of `size` bytes that starts at a page: header alone, then aligned bursts."""
-    most, total = timings(config).fetch_beats, -(-size // config.bus.bytes)
+    most, total = burst_beats(config), -(-size // config.bus.bytes)
     first = min(max(1, INSTRUCTION_BYTES // config.bus.bytes), total)
     bursts, asked, limit = [], 0, first
     while asked < total:
@@ -167,12 +179,16 @@ class _Reader:
 
     def __init__(self, config: Config, columns: Columns, gathered: Gathered) -> None:
         self.config, self.columns, self.gathered = config, columns, gathered
-        self.halves = 2 if config.post.lanes == config.word_bytes else 1
         self.bursts: dict[tuple[int, int], tuple[int, ...]] = {}
 
-    def read(self, opcode: Opcode) -> Iterator[Transfer | Product | Fill | Beats]:
+    @cached_property
+    def halves(self) -> int:
+        """Words of an int16 group of POST."""
+        return 2 if self.config.post.lanes == self.config.word_bytes else 1
+
+    def read(self, opcode: Opcode) -> Iterator[What]:
         """All instructions of an opcode, in order."""
-        methods: dict[Opcode, Callable[[], Iterator[Product] | Iterator[Fill] | Iterator[Beats]]] = {
+        methods: dict[Opcode, Callable[[], Iterator[What]]] = {
             Opcode.MATMUL: self._products,
             Opcode.DECIDE: self._decisions if self.config.rate == 1 else self._streams,
             Opcode.KEYS: self._fills,
@@ -181,10 +197,9 @@ class _Reader:
             Opcode.EXP: self._exps,
             Opcode.RESIDUAL: self._residuals,
             Opcode.NORM: self._norms,
+            Opcode.ATTEND: lambda: heads_of(self.columns, cast(CoprocessorConfig, self.config).core, self.gathered),
         }
-        found: Iterator[Transfer | Product | Fill | Beats]
-        found = methods[opcode]() if opcode in methods else self._transfers(opcode)
-        return found
+        return methods[opcode]() if opcode in methods else self._transfers(opcode)
 
     def _transfers(self, opcode: Opcode) -> Iterator[Transfer]:
         """Bursts of all segments; segments that touch on both sides travel as one."""

@@ -41,8 +41,8 @@ class CoprocessorMachine(Transfers):
         self.config = config
         self.operands, self.contexts = _words(config.operands), _words(config.contexts)
 
-    def execute(self, one: Instruction) -> None:
-        """The effect of an instruction. Errors: TrapError."""
+    def execute(self, one: Instruction) -> BoolArray | None:
+        """The effect of an instruction; of an ATTEND the blocks that it kept. Errors: TrapError."""
         config = self.config
         if one.opcode is Opcode.LOAD:
             check_transfer(one, config.operands, self.windows)
@@ -52,15 +52,17 @@ class CoprocessorMachine(Transfers):
             self.store_from(one, self.contexts)
         else:
             check_attend(one, config)
-            self._attend(one)
+            return self._attend(one)
+        return None
 
-    def _attend(self, one: Instruction) -> None:
+    def _attend(self, one: Instruction) -> BoolArray:
         firsts = (one.query, one.key, one.value)
         codes = (self._operand(OPERANDS * one.core + k, row, one.length) for k, row in enumerate(firsts))
-        context = attend(one, self.config.core.softmax == "published", *codes)
+        context, kept = attend(one, self.config.core.softmax == "published", *codes)
         place = _regions(self.contexts, self.config.contexts)[one.core, :, one.context : one.context + one.length]
         rows = np.ascontiguousarray(context.astype(np.int8)).view(np.uint8)
         place[...] = rows.reshape(one.length, -1, self.word_bytes).swapaxes(0, 1)
+        return kept
 
     def _operand(self, region: int, row: int, length: int) -> IntArray:
         """Codes [length, width]."""
@@ -88,14 +90,17 @@ def kept_blocks(one: Instruction, query: IntArray, key: IntArray, mask: BoolArra
     return kept & bool(keep_heads(head_importance(theta, exists), one.limit)) if one.headed else kept
 
 
-def attend(one: Instruction, published: bool, query: IntArray, key: IntArray, value: IntArray) -> IntArray:
-    """Context codes [length, width] of an ATTEND on codes of that shape."""
+def attend(
+    one: Instruction, published: bool, query: IntArray, key: IntArray, value: IntArray
+) -> tuple[IntArray, BoolArray]:
+    """Context codes [length, width] of an ATTEND on codes of that shape, and the blocks that it works on."""
     length = one.length
     mask = valid_columns(length, length, length, 0 if one.causal else None)
-    kept = spread(kept_blocks(one, query, key, mask), SHAPE, length, length)
+    blocks = kept_blocks(one, query, key, mask)
+    kept = spread(blocks, SHAPE, length, length)
     scores = kept_scores(query, key, FRACTION, bool(one.approximate))
     scaling, factor = (one.score_mult, one.score_shift), (one.mant, one.mant_shift)
-    return pruned_context(scores, kept, mask, scaling, factor, value, published=published)
+    return pruned_context(scores, kept, mask, scaling, factor, value, published=published), blocks
 
 
 def check_attend(one: Instruction, config: CoprocessorConfig) -> None:

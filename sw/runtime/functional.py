@@ -2,8 +2,10 @@
 
 import random
 from collections import deque
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from celosia.hw.config import Config
 from celosia.hw.control.requests import burst_beats
@@ -12,7 +14,6 @@ from celosia.hw.isa import INSTRUCTION_BYTES, MAGIC, UNITS, VERSION, WINDOWS, Op
 from celosia.hw.legal import executes
 from celosia.hw.registers import BY_NAME, REGISTERS, Activity, identity
 from celosia.sw.compiler.codec import CodecError, Instruction, decode, header_fields, unpack
-from celosia.sw.golden.rounding import IntArray
 from celosia.sw.runtime.checks import TrapError
 from celosia.sw.runtime.cores import CoprocessorMachine
 from celosia.sw.runtime.device import Bytes, Device, DeviceError
@@ -32,7 +33,7 @@ class FunctionalDevice(Device):
 
     `seed`: None runs the units in turn; a number picks, at every step, a random unit among those whose tokens are
     there, so that a program whose tokens do not keep its dependencies gives other results. `gathered`: the keys
-    that each gather instruction of the last run worked on, by its number.
+    that each gather instruction of the last run worked on, by its number, or the blocks that each ATTEND kept.
     """
 
     name = "functional"
@@ -44,7 +45,7 @@ class FunctionalDevice(Device):
         self.registers = {register.offset: register.reset for register in REGISTERS}
         self.registers |= {BY_NAME[name].offset: value for name, value in identity(config).items()}
         self.executed = 0
-        self.gathered: dict[int, IntArray] = {}
+        self.gathered: dict[int, npt.NDArray[Any]] = {}
 
     def read_register(self, offset: int) -> int:
         """A register. Errors: DeviceError when there is none at `offset`."""
@@ -180,11 +181,11 @@ class FunctionalDevice(Device):
 
     def _step(self, pc: int, one: Instruction) -> None:
         try:
-            keys = self.machine.execute(one)
+            kept: npt.NDArray[Any] | None = self.machine.execute(one)
         except TrapError as error:
             raise TrapError(error.code, error.address, pc) from None
-        if keys is not None:
-            self.gathered[pc] = keys
+        if kept is not None:
+            self.gathered[pc] = kept
         self.executed += 1
 
     def _deadlock(self, queues: list[deque[tuple[int, Instruction]]], missing: dict[int, list[int]]) -> Exception:

@@ -7,32 +7,17 @@ from typing import cast
 import numpy as np
 import pytest
 
-from celosia.hw.config import BusConfig, Config
+from celosia.hw.config import Config
 from celosia.hw.coprocessor.config import CoprocessorConfig
-from celosia.hw.hdp.core.config import CoreConfig
 from celosia.hw.isa import Opcode, Trap, Unit
 from celosia.hw.registers import BY_NAME
-from celosia.sim.fuzz.cores import WINDOW, anywhere, compiled, heads_of
+from celosia.sim.fuzz.cores import CONFIGS, WINDOW, anywhere, compiled, heads_of
 from celosia.sim.rtl.device import RtlDevice
 from celosia.sw.compiler.codec import encode
 from celosia.sw.compiler.program import Program, assemble
 from celosia.sw.runtime.device import Device
 from celosia.sw.runtime.driver import Driver, TrapReportError
 from celosia.sw.runtime.functional import FunctionalDevice
-
-CONFIGS = {
-    "two": CoprocessorConfig(
-        cores=2,
-        core=CoreConfig(width=8, rate=4, length=16, rows=32, bus=4, lanes=4),
-        bus=BusConfig(bytes=4, burst=16, outstanding=4),
-    ),
-    # Context codes come out wider than a word.
-    "one": CoprocessorConfig(
-        cores=1,
-        core=CoreConfig(width=16, rate=2, length=24, rows=32, bus=8, lanes=16, tau=False, softmax="published"),
-        bus=BusConfig(bytes=8, burst=16, outstanding=4),
-    ),
-}
 
 
 def rtl_of(config: CoprocessorConfig, **options) -> RtlDevice:

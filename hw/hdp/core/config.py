@@ -124,6 +124,11 @@ class CoreConfig:
         return self.width // self.bus
 
     @property
+    def context_words(self) -> int:
+        """Words of codes in a row of context."""
+        return self.width // self.lanes
+
+    @property
     def score(self) -> Range:
         """Of kept blocks: of exact ones; approximate ones stay within."""
         half = 1 << (CODE_BITS - 1)

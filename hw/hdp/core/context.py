@@ -23,7 +23,7 @@ class Drain(wiring.Component):
 
     def __init__(self, config: CoreConfig) -> None:
         self.config = config
-        self.words = config.width // config.lanes
+        self.words = config.context_words
         super().__init__(
             {
                 "head": Out(HeadSignature(config)),

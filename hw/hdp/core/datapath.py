@@ -10,7 +10,7 @@ from celosia.hw.hdp.config import FRACTION
 from celosia.hw.hdp.core.config import BLOCK, ROWS_AHEAD, CoreConfig
 from celosia.hw.hdp.core.layouts import NIBBLE, Kind, Scores, Step, Sums, Tag, Write
 from celosia.hw.hdp.core.memories import Memories, Planes
-from celosia.hw.hdp.core.pe import Elements, Operands
+from celosia.hw.hdp.core.pe import Elements, Operands, elements_latency
 from celosia.hw.hdp.layouts import shape_of
 from celosia.hw.hdp.widths import CODE_BITS
 
@@ -98,6 +98,11 @@ class Stage(data.StructLayout):
         super().__init__({"valid": 1, "kind": Kind, "keep": 1, "tag": Tag(config)})
 
 
+def datapath_latency(config: CoreConfig) -> int:
+    """Cycles from a step to the sums of its scores: read, operands, sums over the channels."""
+    return 2 + elements_latency(config)
+
+
 class Datapath(wiring.Component):
     """Does steps: reads, multiplies, adds up.
 
@@ -111,8 +116,7 @@ class Datapath(wiring.Component):
     def __init__(self, config: CoreConfig) -> None:
         self.config = config
         self.elements = Elements(config)
-        # Read, operands, sums over the channels.
-        self.latency = 2 + self.elements.latency
+        self.latency = datapath_latency(config)
         super().__init__(
             {
                 "write": In(stream.Signature(Write(config), always_ready=True)),

@@ -84,6 +84,11 @@ class Operands(data.StructLayout):
         )
 
 
+def elements_latency(config: CoreConfig) -> int:
+    """Cycles from operands to their sums over the channels."""
+    return tree_latency(config.width)
+
+
 class Elements(wiring.Component):
     """`BLOCK * width` elements: sums over the channels, for scores, and sums that stay, for the context.
 
@@ -96,7 +101,7 @@ class Elements(wiring.Component):
 
     def __init__(self, config: CoreConfig) -> None:
         self.config = config
-        self.latency = tree_latency(config.width)
+        self.latency = elements_latency(config)
         bits = TERM_BITS[config.rate]
         self.trees = [[AdderTree(config.width, bits) for _ in range(config.rate)] for _ in range(BLOCK)]
         total = data.ArrayLayout(signed(len(self.trees[0][0].o)), config.rate)

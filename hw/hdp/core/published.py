@@ -44,8 +44,10 @@ class Line(Engine):
     """`linear_row_factor`'s quotient in the place of a `Divider`'s, for a value with its top bit set. Other fields pass
     through. Ports: `i`, `o`, `mant`."""
 
+    STEPS: ClassVar[int] = 3
+
     def __init__(self, stat_bits: int) -> None:
-        super().__init__(stat_bits, DEN_BITS, ROW_MULT_BITS, 3, {"mant": In(MULT_BITS)})
+        super().__init__(stat_bits, DEN_BITS, ROW_MULT_BITS, self.STEPS, {"mant": In(MULT_BITS)})
 
     def elaborate(self, platform) -> Module:
         m = Module()

@@ -19,10 +19,13 @@ from celosia.hw.numerics import DEN_BITS, MULT_BITS, SHIFT_BITS
 from celosia.hw.post.kernels.exponential import Exp2
 from celosia.hw.post.kernels.interface import Kernel
 from celosia.hw.post.layouts import RAW_BITS
-from celosia.hw.post.serial import Divider, Engine, Normaliser
+from celosia.hw.post.serial import Divider, Normaliser
 from celosia.hw.post.shift import STAGES, RoundShift
 
-SOFTMAX: dict[str, tuple[type[Kernel], type[Engine]]] = {"base2": (Exp2, Divider), "published": (SecondOrder, Line)}
+SOFTMAX: dict[str, tuple[type[Kernel], type[Divider] | type[Line]]] = {
+    "base2": (Exp2, Divider),
+    "published": (SecondOrder, Line),
+}
 """Exponential and division."""
 
 
@@ -98,6 +101,16 @@ class ScoreStore(wiring.Component):
                 m.d.sync += maxima[q].eq(best)
 
 
+def weigh_latency(config: CoreConfig) -> int:
+    """Cycles from a score to its weight."""
+    return 2 + STAGES + SOFTMAX[config.softmax][0].LATENCY + STAGES
+
+
+def exponents_latency(config: CoreConfig) -> int:
+    """The same from where the score is read."""
+    return 1 + weigh_latency(config)
+
+
 class Weigh(wiring.Component):
     """Weights of a query: `exp2_weight` of a score's distance to the row's greatest.
 
@@ -109,7 +122,7 @@ class Weigh(wiring.Component):
         self.score_shape = shape_of(config.score)
         # The kernels are as in POST; what they take of a configuration is the shape of ports that are not used here.
         self.kernel = SOFTMAX[config.softmax][0](Config())
-        self.latency = 2 + STAGES + self.kernel.LATENCY + STAGES
+        self.latency = weigh_latency(config)
         super().__init__(
             {
                 "score": In(self.score_shape),
@@ -157,7 +170,7 @@ class Exponents(wiring.Component):
     def __init__(self, config: CoreConfig) -> None:
         self.config = config
         self.weighs = [Weigh(config) for _ in range(BLOCK)]
-        self.latency = 1 + self.weighs[0].latency
+        self.latency = exponents_latency(config)
         super().__init__(
             {
                 "head": Out(HeadSignature(config)),

@@ -8,13 +8,14 @@ import pytest
 from celosia.hw.config import Config
 from celosia.hw.coprocessor.presets import COPROCESSORS
 from celosia.sw.attention import attention_workload
+from celosia.sw.performance import WORKLOAD_ERROR
 
 EDGE = COPROCESSORS["hdp-edge"]
 
 
 @pytest.mark.parametrize("pruned", [0, 50])
 def test_bench(celosia, pruned: int) -> None:
-    """On the functional device: exact, and the ideal cycles of two queries a cycle."""
+    """On the functional device: exact, the ideal cycles of two queries a cycle, and those of the performance model."""
     name = f"attention-24-32-{pruned}"
     result = celosia("bench", "--preset", "hdp-edge", "--device", "functional", "--workload", name, "--json")
     assert result.exit_code == 0, (result.stderr, result.exception)
@@ -30,8 +31,10 @@ def test_bench(celosia, pruned: int) -> None:
     assert found["dense_ideal_cycles"] == whole
     assert found["ideal_cycles"] == (12 * 12 * 24 // 4 + 4 * decided.sum() if pruned else whole)
     assert found["cycles"] is None
-    assert found["modelled_cycles"] is None
-    assert found["speed_up"] == round(whole / found["ideal_cycles"], 4)
+    # What the RTL takes.
+    assert found["modelled_cycles"] == pytest.approx(5_901 if pruned else 10_307, rel=WORKLOAD_ERROR)
+    assert found["modelled_dense_cycles"] == pytest.approx(10_307, rel=WORKLOAD_ERROR)
+    assert found["speed_up"] == round(found["modelled_dense_cycles"] / found["modelled_cycles"], 4)
 
 
 def test_bench_of_several_cores_as_a_table(celosia) -> None:
@@ -42,6 +45,7 @@ def test_bench_of_several_cores_as_a_table(celosia) -> None:
         for options in (settings[2:], settings)
     )
     assert three["ideal_cycles"] == -(-one["ideal_cycles"] // 3)
+    assert three["ideal_cycles"] < three["modelled_cycles"] < one["modelled_cycles"]
     result = celosia("bench", "--preset", "hdp-edge", *settings)
     assert result.exit_code == 0, result.stderr
     assert "attention-24-32-50" in result.stdout

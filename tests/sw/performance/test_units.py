@@ -41,6 +41,13 @@ def test_no_latency_is_the_next_cycle():
     assert load(ReadChannel(SQUARE, Memory(latency=0), []), 100, 1).first == 101
 
 
+def test_requests_and_first_beats_stall():
+    """A channel that pauses three cycles in four: a request and its first beat wait three cycles each, a beat follows
+    another one after four."""
+    one = load(ReadChannel(SQUARE, Memory(latency=30, stalls=0.75), []), 100, 2)
+    assert (one.first, one.last) == (136, 140)
+
+
 def test_a_narrow_memory():
     # A quarter of a beat a cycle: 4 cycles between beats.
     one = load(ReadChannel(SQUARE, Memory(latency=10, bandwidth=0.25), []), 100, 3, 2)
