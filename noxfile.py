@@ -29,7 +29,8 @@ def install(session: nox.Session, *extras: str, constraints: str | None = None) 
 
 def pytest(session: nox.Session) -> None:
     """Run the tests, two at a time: most of their time goes into compiling simulators."""
-    session.run("pytest", "-n", "2", *session.posargs)
+    # Tests take from a hundredth of a second to minutes: a worker that is done takes what the other has left.
+    session.run("pytest", "-n", "2", "--dist", "worksteal", *session.posargs)
 
 
 @nox.session

@@ -37,7 +37,7 @@ from celosia.sim.bench.array_model import random_matmul
 from celosia.sim.bench.ports import ReadPortModel, UnitDriver, instruction
 from celosia.sim.bench.streams import StreamSink, StreamSource
 
-CASES = 30
+CASES = 20
 
 
 class HdpSystem(wiring.Component):

@@ -134,13 +134,13 @@ async def _random(dut, gaps: float, stall: float, settings: int) -> None:
 @cocotb.test()
 async def random_heads(dut) -> None:
     """Heads of any length back to back, every setting."""
-    await _random(dut, 0.0, 0.0, 40)
+    await _random(dut, 0.0, 0.0, 20)
 
 
 @cocotb.test()
 async def random_heads_stalled(dut) -> None:
     """The same with pauses in what comes, and shorter ones in what is taken."""
-    await _random(dut, 0.5, 0.3, 25)
+    await _random(dut, 0.5, 0.3, 12)
 
 
 @cocotb.test()
