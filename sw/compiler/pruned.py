@@ -24,7 +24,10 @@ class PrunedLowering(AttentionLowering):
     pruned a whole head; scores, some ahead of the context. Rows from `length` on are not decided on; their context is
     0.
     At a nibble rate above 1 the queries of a DECIDE load as long as several tiles stream, but not as long as a DECIDE
-    does: so some of them follow one another. KEYS of the next head is among the first of a head, and fetches while they
+    does: so some of them follow one another. Best are all of a head, between the scores and the context of the head
+    before: few turns between matmuls and decisions, something to do while a verdict is awaited, and a pruned head,
+    whose scores and context take the array no time, does not hold it up while POST goes over it.
+    KEYS of the head behind stands behind half of them then, and else among the first of a head: it fetches while they
     stream. Where K of two heads has no room beside V, all DECIDEs of a head come first, and the first one of the next:
     when that is done its K may leave the scratchpad.
     Errors: CompileError when there are too few lists.
@@ -34,37 +37,47 @@ class PrunedLowering(AttentionLowering):
 
     def build(self) -> None:
         """All heads."""
+        if self._whole:
+            self._take_turns()
+        else:
+            self._interleave()
+        self._padding()
+
+    def _take_turns(self) -> None:
+        """All scores of a head, all decisions of the next one, all of the head's context."""
+        units, high = self._units, self._high
+        self._decide_all(0, high)
+        for first in range(0, len(units), high):
+            for unit in units[first : first + high]:
+                self._scores(unit, [])
+                self._softmax(unit, self.keys[0])
+            self._decide_all(first + high, min(first + 2 * high, len(units)))
+            for unit in units[first : first + high]:
+                self._context(unit)
+
+    def _interleave(self) -> None:
+        """Decisions some rows of blocks ahead of scores, and scores some ahead of the context."""
         units, decided, waiting = self._units, 0, deque[Unit]()
         for index, unit in enumerate(units):
             ends = (index // self._high + 1) * self._high  # of this head
             least, most = self._wanted(index)
             if decided < least:
-                for number in range(decided, most):
-                    self._decide(units[number], number)
+                self._decide_all(decided, most)
                 decided = most
-                while self._whole and waiting:
-                    self._context(waiting.popleft())
             self._scores(unit, [])
             self._softmax(unit, self.keys[0])
             waiting.append(unit)
-            keep = self._behind
-            if self._whole:
-                keep = self._high
-            elif not self._across and index + 1 == ends:
-                # The next head's K has to wait for room, so this head is finished first: K comes meanwhile.
-                keep = 0
+            # Where the next head's K has to wait for room, this head is finished first: K comes meanwhile.
+            keep = self._behind if self._across or index + 1 < ends else 0
             while len(waiting) > keep:
                 self._context(waiting.popleft())
         for unit in waiting:
             self._context(unit)
-        self._padding()
 
     def _wanted(self, index: int) -> tuple[int, int]:
         """Before the scores of a row of blocks: decisions that there must be, and how many there shall be if there are
         fewer."""
         ends, units = (index // self._high + 1) * self._high, len(self._units)
-        if self._whole:
-            return min(ends, units), min(ends, units)
         if self.builder.config.rate == 1:
             wanted = min(index + self._ahead + 1, units if self._across else ends)
             return wanted, wanted
@@ -77,10 +90,8 @@ class PrunedLowering(AttentionLowering):
 
     @cached_property
     def _whole(self) -> bool:
-        """Scores of all of a head come first, then all decisions of the next one, then the head's context. Those are
-        few turns between what loads long and what streams long, all that waits for a verdict has something to do
-        meanwhile, and a pruned head, whose scores and context take no time, does not hold up the array while POST goes
-        over it. It takes room, lists, and decisions that last longer than the copy of the next K beside them."""
+        """Whether heads take turns as a whole. It takes room, lists, and decisions that last longer than the copy of K
+        beside them."""
         c, t = self.builder.config, self.builder.tiling
         if c.hdp is None or c.rate == 1 or c.hdp.lists < 2 * self._high or self._halves == 2:
             return False
@@ -188,6 +199,11 @@ class PrunedLowering(AttentionLowering):
         reads = [self.key.tiles[keys.tile, unit.column].whole()]
         self.builder.add(Step(Opcode.KEYS, fields, reads, [store.whole()], f"{unit.label}.keys"))
 
+    def _decide_all(self, first: int, last: int) -> None:
+        """Decisions of rows of blocks in their order, up to the one before `last`."""
+        for index in range(first, last):
+            self._decide(self._units[index], index)
+
     def _decide(self, unit: Unit, index: int) -> None:
         """The decision of a row of blocks, and before or behind it KEYS of its head, or of the next."""
         if self.builder.config.rate == 1:
@@ -199,10 +215,9 @@ class PrunedLowering(AttentionLowering):
             self._keys(unit, self._stores[head])
         self._integer_pass(unit, index, self._stores[head])
         # Late where it may be: its K has a place from there on.
-        if row == (self._high // 2 if self._whole else min(1, self._high - 1)) and early:
-            following = (head + 1) * self._high
-            if following < len(self._units):
-                self._keys(self._units[following], self._stores[head + 1])
+        place = self._high // 2 if self._whole else min(1, self._high - 1)
+        if early and row == place and head + 1 < self.builder.tiling.heads:
+            self._keys(self._units[(head + 1) * self._high], self._stores[head + 1])
 
     def _integer_pass(self, unit: Unit, index: int, store: Buffer | None = None) -> None:
         """The integer pass of a row of blocks: its list, and behind a head's last one whether the head is kept.
