@@ -13,14 +13,11 @@ from celosia.hw.config import Config
 from celosia.hw.hdp.widths import RHO_ONE, Importance
 from celosia.sw.golden.hdp import (
     BlockShape,
-    block_exists,
+    block_importance,
     block_keys,
     fill_blocks,
     head_importance,
-    importance,
-    integer_scores,
     keep_blocks,
-    split,
     spread,
     tau_limit,
 )
@@ -173,9 +170,8 @@ class AttentionWorkload(HeadsWorkload):
         if not self.pruned and not self.pruned_heads:
             return dense
         query, key, _ = self.codes
-        whole = integer_scores(split(query)[0], split(key)[0])
         mask = np.ones((self.tokens, self.tokens), bool)
-        theta, exists = importance(whole, mask, dense.block, dense.importance), block_exists(mask, dense.block)
+        theta, exists = block_importance(query, key, mask, dense.block, dense.importance)
         keys = block_keys(mask, dense.block)
         found = dense.with_rho((self._rho(theta, exists, keys, size),)) if self.pruned else dense
         return replace(found, tau=(self._tau(head_importance(theta, exists)),)) if self.pruned_heads else found

@@ -104,6 +104,16 @@ class Bench:
         found = [(head.importance, bool(head.keep)) for head in self.heads.consts()]
         assert found == [head.head(self.choice) for head in heads]
 
+    async def resume(self, overflow: int, *heads: Masked) -> None:
+        """Masks that waited are taken: all are right; with `overflow`, which is told, only a reset helps."""
+        assert int(self.dut.overflow.value) == overflow
+        assert int(self.dut.busy.value)
+        self.masks.blocked = False
+        if overflow:
+            await harness.reset(self.dut)
+        else:
+            await self.check(*heads)
+
     async def run(self, choice: Choice, *heads: Masked) -> None:
         """Heads one after another under one setting; with fill and without, where there is fill."""
         for fill in (False, True) if self.config.fill else (False,):
@@ -275,10 +285,4 @@ async def waiting_masks(dut) -> None:
         bench.send(*heads)
         await bench.beats.drained()
         await hub_of(dut).cycles(2 * bench.engine.latency)
-        assert int(dut.overflow.value) == overflow
-        assert int(dut.busy.value)
-        bench.masks.blocked = False
-        if overflow:
-            await harness.reset(dut)
-        else:
-            await bench.check(*heads)
+        await bench.resume(overflow, *heads)

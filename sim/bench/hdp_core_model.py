@@ -12,15 +12,12 @@ from celosia.hw.hdp.layouts import RULES
 from celosia.hw.hdp.widths import RHO_ONE, Importance
 from celosia.sw.golden.hdp import (
     BlockShape,
-    block_exists,
+    block_importance,
     head_importance,
-    importance,
-    integer_scores,
     keep_blocks,
     keep_heads,
     kept_scores,
     pruned_context,
-    split,
     spread,
 )
 from celosia.sw.golden.rounding import scale
@@ -61,8 +58,7 @@ class CoreHead:
 
     @cached_property
     def _theta(self) -> tuple[np.ndarray, np.ndarray]:
-        scores = integer_scores(split(self.query)[0], split(self.key)[0])
-        return importance(scores, self.mask, SHAPE, self.rule), block_exists(self.mask, SHAPE)
+        return block_importance(self.query, self.key, self.mask, SHAPE, self.rule)
 
     @cached_property
     def importance(self) -> int:

@@ -6,7 +6,6 @@ import numpy as np
 from celosia.hw.hdp.config import EngineConfig
 from celosia.hw.hdp.search import DIGIT, digits, most_passes, near_digits, pass_cycles
 from celosia.hw.hdp.widths import RHO_ONE
-from celosia.sim.bench import harness
 from celosia.sim.bench.hdp import Bench
 from celosia.sim.bench.hdp_model import Choice, Masked, random_scores
 from celosia.sim.bench.streams import hub_of
@@ -110,13 +109,7 @@ async def room_for_whole_rows(dut) -> None:
         await bench.beats.drained()
         await hub_of(dut).cycles(bench.engine.latency + 4 * most_passes(config) * pass_cycles(config, 1))
         # Some are out of the ring, and wait where masks are made.
-        assert int(dut.overflow.value) == overflow
-        assert int(dut.busy.value)
-        bench.masks.blocked = False
-        if overflow:
-            await harness.reset(dut)
-        else:
-            await bench.check(*heads)
+        await bench.resume(overflow, *heads)
 
 
 @cocotb.test()

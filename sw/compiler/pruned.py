@@ -93,7 +93,8 @@ class PrunedLowering(AttentionLowering):
         """Whether heads take turns as a whole. It takes room, lists, and decisions that last longer than the copy of K
         beside them."""
         c, t = self.builder.config, self.builder.tiling
-        if c.hdp is None or c.rate == 1 or c.hdp.lists < 2 * self._high or self._halves == 2:
+        assert c.hdp is not None
+        if c.rate == 1 or c.hdp.lists < 2 * self._high or self._halves == 2:
             return False
         tiles = t.head // c.array.rows
         decisions = self._high * max(self.length, min(tiles, c.rate) * c.array.columns) * -(-tiles // c.rate)

@@ -13,14 +13,12 @@ from celosia.sw.compiler.codec import Instruction
 from celosia.sw.golden.hdp import (
     BlockShape,
     block_exists,
+    block_importance,
     head_importance,
-    importance,
-    integer_scores,
     keep_blocks,
     keep_heads,
     kept_scores,
     pruned_context,
-    split,
     spread,
 )
 from celosia.sw.golden.rounding import IntArray, integers
@@ -81,11 +79,9 @@ def _regions(words: Bytes, local: Local) -> Bytes:
 
 def kept_blocks(one: Instruction, query: IntArray, key: IntArray, mask: BoolArray) -> BoolArray:
     """Blocks of a head that an ATTEND works on."""
-    exists = block_exists(mask, SHAPE)
     if one.dense:
-        return exists
-    scores = integer_scores(split(query, FRACTION)[0], split(key, FRACTION)[0])
-    theta = importance(scores, mask, SHAPE, rule_of(one))
+        return block_exists(mask, SHAPE)
+    theta, exists = block_importance(query, key, mask, SHAPE, rule_of(one), FRACTION)
     kept = keep_blocks(theta, exists, one.rho)
     return kept & bool(keep_heads(head_importance(theta, exists), one.limit)) if one.headed else kept
 

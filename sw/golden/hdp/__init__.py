@@ -6,7 +6,7 @@ heads.
 """
 
 from celosia.hw.hdp.widths import HEAD_BITS, RHO_ONE, Importance, Range, largest_code
-from celosia.sw.golden.hdp.blocks import BlockShape, block_exists, block_keys, importance, spread
+from celosia.sw.golden.hdp.blocks import BlockShape, block_exists, block_importance, block_keys, importance, spread
 from celosia.sw.golden.hdp.decide import (
     RowOfBlocks,
     check_fill,
@@ -40,6 +40,7 @@ __all__ = [
     "Range",
     "RowOfBlocks",
     "block_exists",
+    "block_importance",
     "block_keys",
     "check_fill",
     "check_rho",

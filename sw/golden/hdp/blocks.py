@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from celosia.hw.hdp.widths import Importance
+from celosia.sw.golden.hdp.split import integer_scores, split
 from celosia.sw.golden.rounding import IntArray, integers
 from celosia.sw.golden.softmax import BoolArray
 
@@ -69,6 +70,20 @@ def importance(scores: npt.ArrayLike, mask: npt.ArrayLike, shape: BlockShape, ru
         maxima = maxima.max(axis=-2, keepdims=True)
     result: IntArray = np.where(maxima == lowest, 0, maxima).sum(axis=-2)
     return result
+
+
+def block_importance(
+    query: npt.ArrayLike,
+    key: npt.ArrayLike,
+    mask: npt.ArrayLike,
+    shape: BlockShape,
+    rule: Importance,
+    fraction: int = 4,
+) -> tuple[IntArray, BoolArray]:
+    """Importances of blocks, and which of them exist, of int8 codes [..., l, dh]: `split`, `integer_scores`,
+    `importance`, `block_exists`."""
+    scores = integer_scores(split(query, fraction)[0], split(key, fraction)[0])
+    return importance(scores, mask, shape, rule), block_exists(mask, shape)
 
 
 def spread(blocks: npt.ArrayLike, shape: BlockShape, rows: int, columns: int) -> BoolArray:

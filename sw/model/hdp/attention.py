@@ -6,20 +6,17 @@ import numpy as np
 
 from celosia.sw.golden.hdp import (
     Pruned,
-    block_exists,
+    block_importance,
     block_keys,
     fill_blocks,
     head_importance,
     head_magnitude,
-    importance,
-    integer_scores,
     keep_blocks,
     keep_heads,
     keep_top_blocks,
     keep_top_heads,
     kept_scores,
     pruned_context,
-    split,
     spread,
     tau_limit,
 )
@@ -70,9 +67,7 @@ class HdpRun:
     def decide(self, index: int, query: IntArray, key: IntArray, mask: BoolArray) -> Decision:
         """Blocks and heads of layer `index` that are kept; Q and K int8 [..., heads, l, dh], `mask` [l, l]."""
         policy = self.policy
-        whole_q, whole_k = (split(part, policy.fraction)[0] for part in (query, key))
-        theta = importance(integer_scores(whole_q, whole_k), mask, policy.block, policy.importance)
-        exists = block_exists(mask, policy.block)
+        theta, exists = block_importance(query, key, mask, policy.block, policy.importance, policy.fraction)
         select = keep_top_blocks if policy.selection is Selection.TOP_K else keep_blocks
         blocks = select(theta, exists, policy.rho[index])
         blocks = fill_blocks(blocks, theta, exists, block_keys(mask, policy.block), policy.fill)
