@@ -111,14 +111,28 @@ def accumulator_write(config: Config) -> WritePortSignature:
     return WritePortSignature(ceil_log2(config.acc_rows), 8 * config.acc_row_bytes, config.array.columns)
 
 
+class Turns(data.StructLayout):
+    """The order of a list: an even key and an odd one by turns, `pairs` times, each ascending; then those that are
+    left of the ones or (`odd`) of the others.
+
+    Keys that are read one by one from consecutive words of the scratchpad then follow, as words in a row do, what
+    else is read word by word: two that have met in a bank once do not meet again.
+    """
+
+    def __init__(self, config: Config) -> None:
+        assert config.hdp is not None
+        super().__init__({"pairs": config.hdp.key_bits, "odd": 1})
+
+
 class KeptSignature(wiring.Signature):
     """How many keys a list keeps (`isa.Decide`), seen from who asks.
 
     `count`, a cycle after `en` and until the next one: keys of list `list`, or 0 if `headed` and head slot `slot` says
-    pruned. Of a list or slot that is not written yet, or is in that cycle, any number.
+    pruned. With `turns`, `turns`: their order. Of a list or slot that is not written yet, or is in that cycle, any
+    number.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, turns: bool = False) -> None:
         assert config.hdp is not None
         super().__init__(
             {
@@ -127,12 +141,16 @@ class KeptSignature(wiring.Signature):
                 "headed": Out(1),
                 "slot": Out(isa.HEAD_SLOT_BITS),
                 "count": In(config.hdp.count_bits),
+                **({"turns": In(Turns(config))} if turns else {}),
             }
         )
 
 
 class KeySignature(wiring.Signature):
-    """Keys of lists, seen from who asks: `key`, a cycle after `en` and until the next one: number `place` of `list`."""
+    """Keys of lists, seen from who asks: `key`, a cycle after `en` and until the next one: what `list` has at `place`.
+
+    Places are those of `KeptKeys`, with holes where keys of one kind are left.
+    """
 
     def __init__(self, config: Config) -> None:
         assert config.hdp is not None

@@ -162,9 +162,10 @@ class Decide(data.Struct):
     `acc_address` ..., which hold those of the last tile in the end. The importance of blocks of `m` queries by
     2^`wide` keys is the sum of absolute values (`absolute`) or of values, or the largest of a row (`peak_columns`), and
     of the rows (`peak_rows`) too. `rho`: threshold in 256ths. `fill` (with `hdp.fill`, else illegal): the next most
-    important keys are kept too, as far as the last tile of columns has room. Kept keys go to list `list`, ascending.
-    With `end_head` the head ends: its importance since the last such end decides against `limit` whether it is kept,
-    and head slot `slot` holds that. All rows of blocks of a head have the same setting.
+    important keys are kept too, as far as the last tile of columns has room. Kept keys go to list `list`: an even and
+    an odd one by turns, each ascending, then those that are left of one kind. With `end_head` the head ends: its
+    importance since the last such end decides against `limit` whether it is kept, and head slot `slot` holds that. All
+    rows of blocks of a head have the same setting.
     `n_tiles` is `length` / columns, rounded up. Done when list and slot are written.
     At a nibble rate above 1, B is half `half` of the key store, which the last KEYS of that half filled with as many
     keys and k tiles (`b_address` and `b_stride` mean nothing), and `m` is at most the smaller of rows and columns. The

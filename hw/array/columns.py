@@ -11,7 +11,7 @@ from celosia.hw.array.payloads import WeightOrder, groups_of, parts_of
 from celosia.hw.common.loop import Loop
 from celosia.hw.config import Config
 from celosia.hw.hdp.store import StoreShape
-from celosia.hw.interfaces import Fault
+from celosia.hw.interfaces import Fault, Turns
 
 _FIELDS = ("transposed", "b_address", "b_stride", "n_tiles", "k_tiles")
 _MATMUL = data.Layout.cast(isa.Matmul)
@@ -19,14 +19,15 @@ _MATMUL = data.Layout.cast(isa.Matmul)
 
 class WeightJob(data.StructLayout):
     """The fields of `isa.Matmul` that weights need. With HDP, `split`: integer parts of the codes; `gather`: words of
-    the `count` keys of `list`. At nibble rates above 1, with `split`: `count` queries of `tiles` k tiles, as many in
-    each k tile as the rate; `paired`: each in two slots."""
+    the `count` keys of `list`, whose order is `turns`. At nibble rates above 1, with `split`: `count` queries of
+    `tiles` k tiles, as many in each k tile as the rate; `paired`: each in two slots."""
 
     def __init__(self, config: Config) -> None:
         fields = {name: _MATMUL[name].shape for name in _FIELDS}
         fields |= {"tiles": bits_for(StoreShape(config).tiles), "paired": 1} if config.rate > 1 else {}
         if config.hdp is not None:
             fields |= {"split": 1, "gather": 1, "list": config.hdp.list_bits, "count": config.hdp.count_bits}
+            fields |= {"turns": Turns(config)}
         super().__init__(fields)
 
 

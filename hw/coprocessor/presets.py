@@ -9,13 +9,13 @@ from celosia.hw.hdp.core.config import CoreConfig
 COPROCESSORS: dict[str, CoprocessorConfig] = {
     "hdp-edge": CoprocessorConfig(
         cores=1,
-        core=CoreConfig(width=64, rate=4, length=128, rows=256, bus=8),
-        bus=BusConfig(bytes=8, burst=64, outstanding=8),
+        core=CoreConfig(width=64, rate=4, length=128, rows=256, bus=16, lanes=16),
+        bus=BusConfig(bytes=16, burst=64, outstanding=8),
     ),
     "hdp-server": CoprocessorConfig(
         cores=4,
-        core=CoreConfig(width=64, rate=4, length=512, rows=1024, bus=32),
-        bus=BusConfig(bytes=32, burst=64, outstanding=8),
+        core=CoreConfig(width=64, rate=4, length=512, rows=1024, bus=64),
+        bus=BusConfig(bytes=64, burst=64, outstanding=8),
     ),
 }
 

@@ -12,7 +12,7 @@ from celosia.hw.hdp.resolver import Work
 
 STREAMED = ("tiles", "paired", "odd", "halves")
 """Fields of jobs at nibble rates above 1, which the decoder there gives."""
-_OWN = ("mask", "m", "transposed", "decide", "end_head", "split", "gather", "list", "count", *STREAMED)
+_OWN = ("mask", "m", "transposed", "decide", "end_head", "split", "gather", "list", "count", "turns", *STREAMED)
 """Fields of jobs that are not MATMUL's of the same name, or only of some MATMULs."""
 _WITHOUT = ("unsigned_a", "accumulate", "maxima", "maxima_init", "causal", "acc_stride")
 """What a DECIDE is without, of the fields of MATMUL: other fields are in their place."""
@@ -78,6 +78,8 @@ class HdpDecoder(Decoder):
             rows.m.eq(Mux(is_decide, decide.m, matmul.m)),
             weights.transposed.eq(is_decide | matmul.transposed),
             weights.count.eq(0),
+            # Any value: those of a list come with its count.
+            weights.turns.eq(matmul.length),
             rows.mask.eq(matmul.head.signal),
             rows.decide.eq(is_decide),
             rows.end_head.eq(decide.end_head),

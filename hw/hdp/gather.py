@@ -1,5 +1,7 @@
 """Weights of kept keys: their words are found by a list."""
 
+from itertools import pairwise
+
 from amaranth.hdl import C, Cat, Module, Mux, Signal
 from amaranth.lib import data
 from amaranth.lib.wiring import Out
@@ -25,13 +27,13 @@ class GatherSequencer(WeightSequencer):
     """A `WeightSequencer` whose matmuls may `gather`: their words are those of the keys of a list, in its order.
 
     Rows of B are counted in the list then, not in the scratchpad: row p of a block is word `key` p of it. Rows beyond
-    the last key are zeros, and not asked for. A word takes three cycles more: the list is read, its key is kept, and
-    added. At nibble rates above 1 the weights of a DECIDE are queries: a group of words is a k tile there, and goes to
-    a slot of its own; columns without a query are zeros.
+    the last key are zeros, and not asked for. A word takes four cycles more: where its key stands is worked out
+    (`Turns`), the list is read, its key is kept, and added. At nibble rates above 1 the weights of a DECIDE are
+    queries: a group of words is a k tile there, and goes to a slot of its own; columns without a query are zeros.
     Ports: those of a `WeightSequencer`; `keys`: the lists. Throughput: a word a cycle.
     """
 
-    AHEAD = 3
+    AHEAD = 4
     """Cycles from the loops to where a `WeightSequencer` begins to send."""
 
     def __init__(self, config: Config) -> None:
@@ -68,18 +70,17 @@ class GatherSequencer(WeightSequencer):
         return Mux(self.job.gather, 0, words)
 
     def _send(self, m: Module, move: Signal) -> None:
-        """Loops, list, key, address: a register behind each."""
+        """Loops, place, list, key, address: a register behind each."""
         assert self.config.hdp is not None
         found = [Signal(Found(self.config), name=f"found{k}", reset_less=True) for k in range(self.AHEAD)]
         valid, key = Signal(self.AHEAD + 1), Signal.like(self.keys.key, reset_less=True)
-        beyond, first, last = Signal(), found[0].order, found[-1]
-        full = Signal.like(last.base)
+        beyond, first, before, last = Signal(), found[0].order, found[-2], found[-1]
+        full, read = Signal.like(last.base), Signal.like(self.job.list, reset_less=True)
         m.d.comb += [
             move.eq(self.running & self.room),
             beyond.eq(self._counted & (self.place >= self.job.count)),
-            self.keys.en.eq(move),
-            self.keys.list.eq(self.job.list),
-            self.keys.place.eq(self.place),
+            self.keys.en.eq(valid[0]),
+            self.keys.list.eq(read),
             self.fault.p.code.eq(isa.Trap.SCRATCHPAD_RANGE),
             self.fault.p.address.eq(full),
             self.o.valid.eq(valid[-1] & ~self.fault.valid),
@@ -100,10 +101,11 @@ class GatherSequencer(WeightSequencer):
             found[0].gather.eq(self.job.gather),
             found[0].base.eq(self.address_now),
             *(first[name].eq(now[name]) for name in first.shape().members),
-            found[1].eq(found[0]),
+            read.eq(self.job.list),
+            self.keys.place.eq(self._turn()),
             key.eq(self.keys.key),
-            found[2].eq(found[1]),
-            found[2].base.eq(found[1].base + Mux(found[1].gather, key, 0)),
+            *(later.eq(sooner) for sooner, later in pairwise(found)),
+            last.base.eq(before.base + Mux(before.gather, key, 0)),
         ]
         with m.If(valid[-2]):
             m.d.sync += self.o.p.order.eq(last.order)
@@ -113,6 +115,12 @@ class GatherSequencer(WeightSequencer):
                     full.eq(last.base),
                     self.fault.valid.eq((last.base >= self.config.scratchpad_words) & ~last.order.zero),
                 ]
+
+    def _turn(self):
+        """Where the list has the key that is number `place` of it: behind the pairs there are holes."""
+        turns = self.job.turns
+        left = (self.place - turns.pairs)[: len(turns.pairs) - 1]
+        return Mux(self.place >> 1 < turns.pairs, self.place, Cat(turns.odd, left))
 
     def _start(self, m: Module) -> None:
         super()._start(m)

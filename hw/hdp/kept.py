@@ -8,11 +8,11 @@ from amaranth.utils import ceil_log2
 from celosia.hw import isa
 from celosia.hw.common.sram import Sram
 from celosia.hw.config import Config
-from celosia.hw.interfaces import KeptSignature, KeySignature
+from celosia.hw.interfaces import KeptSignature, KeySignature, Turns
 
 
 class Entry(data.StructLayout):
-    """A kept key: number `place` of `list`."""
+    """A kept key, at `place` of `list`."""
 
     def __init__(self, config: Config) -> None:
         assert config.hdp is not None
@@ -21,7 +21,7 @@ class Entry(data.StructLayout):
 
 
 class Verdict(data.StructLayout):
-    """A list is complete: it has `count` keys. With `end_head`, head slot `slot` is `keep`."""
+    """A list is complete: it has `count` keys, whose order is `turns`. With `end_head`, head slot `slot` is `keep`."""
 
     def __init__(self, config: Config) -> None:
         assert config.hdp is not None
@@ -29,6 +29,7 @@ class Verdict(data.StructLayout):
             {
                 "list": config.hdp.list_bits,
                 "count": config.hdp.count_bits,
+                "turns": Turns(config),
                 "end_head": 1,
                 "slot": isa.HEAD_SLOT_BITS,
                 "keep": 1,
@@ -39,12 +40,11 @@ class Verdict(data.StructLayout):
 class KeptKeys(wiring.Component):
     """`hdp.lists` lists of up to `hdp.keys` keys, the number of each, and the slots of heads.
 
+    Even keys of a list have its even places, odd ones the odd places, from 0 on, so that `hdp.keys` are enough.
     Ports: `entries`, `verdicts`: written in the cycle in which they come, seen from the next one on. `keys`: reads
-    entries. `kept0`, `kept1`: read numbers; copies, so that nobody waits. Slots are 0 (pruned) after a reset, lists
-    undefined.
+    entries. `kept0`, `kept1`: read numbers, the first with the order; copies, so that nobody waits. Slots are 0
+    (pruned) after a reset, lists undefined.
     """
-
-    READERS = 2
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -53,7 +53,8 @@ class KeptKeys(wiring.Component):
                 "entries": In(stream.Signature(Entry(config), always_ready=True)),
                 "verdicts": In(stream.Signature(Verdict(config), always_ready=True)),
                 "keys": In(KeySignature(config)),
-                **{f"kept{k}": In(KeptSignature(config)) for k in range(self.READERS)},
+                "kept0": In(KeptSignature(config, turns=True)),
+                "kept1": In(KeptSignature(config)),
             }
         )
 
@@ -73,19 +74,22 @@ class KeptKeys(wiring.Component):
         ]
         with m.If(self.verdicts.valid & verdict.end_head):
             m.d.sync += slots.bit_select(verdict.slot, 1).eq(verdict.keep)
-        for k in range(self.READERS):
-            m.submodules[f"counts{k}"] = counts = Sram(hdp.lists, hdp.count_bits)
-            port, pruned = getattr(self, f"kept{k}"), Signal(name=f"pruned{k}", reset_less=True)
+        answers = ((self.kept0, Cat(verdict.count, verdict.turns)), (self.kept1, Cat(verdict.count)))
+        for k, (port, told) in enumerate(answers):
+            m.submodules[f"counts{k}"] = counts = Sram(hdp.lists, len(told))
+            pruned = Signal(name=f"pruned{k}", reset_less=True)
             m.d.comb += [
                 counts.write_en.eq(self.verdicts.valid),
                 counts.write_address.eq(verdict.list),
-                counts.write_data.eq(verdict.count),
+                counts.write_data.eq(told),
                 counts.read_en.eq(port.en),
                 counts.read_address.eq(port.list),
-                port.count.eq(Mux(pruned, 0, counts.read_data)),
+                port.count.eq(Mux(pruned, 0, counts.read_data[: hdp.count_bits])),
             ]
             with m.If(port.en):
                 m.d.sync += pruned.eq(port.headed & ~slots.bit_select(port.slot, 1))
+            if port is self.kept0:
+                m.d.comb += port.turns.eq(counts.read_data[hdp.count_bits :])
         return m
 
 

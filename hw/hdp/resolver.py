@@ -75,7 +75,7 @@ class Resolver(wiring.Component):
                 "weights": Out(stream.Signature(WeightJob(config))),
                 "begins": Out(stream.Signature(Ending)),
                 "decides": Out(stream.Signature(Record(config))),
-                "kept": Out(KeptSignature(config)),
+                "kept": Out(KeptSignature(config, turns=True)),
                 "pending": In(1),
                 "idle": In(1),
                 "rule": Out(Rule(config)),
@@ -87,6 +87,7 @@ class Resolver(wiring.Component):
         self.step = Signal(_Step)
         self.nothing = Signal(reset_less=True)
         self.count = Signal.like(self.kept.count, reset_less=True)
+        self.turns = Signal.like(self.kept.turns, reset_less=True)
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -138,7 +139,11 @@ class Resolver(wiring.Component):
     def _steps(self, m: Module) -> None:
         same = Signal(reset_less=True)
         # A count is asked for again and again; when nothing was pending in that cycle, it is the right one.
-        m.d.sync += [same.eq(self.work.rule.as_value() == self.rule.as_value()), self.count.eq(self.kept.count)]
+        m.d.sync += [
+            same.eq(self.work.rule.as_value() == self.rule.as_value()),
+            self.count.eq(self.kept.count),
+            self.turns.eq(self.kept.turns),
+        ]
         with m.Switch(self.step):
             with m.Case(_Step.LOOK):
                 m.d.sync += self.step.eq(_Step.KNOW)
@@ -154,7 +159,12 @@ class Resolver(wiring.Component):
     def _resolve(self, m: Module) -> None:
         """The count in place of the length, and of the number of tiles."""
         rows, weights, count = self.work.rows, self.work.weights, self.count
-        m.d.sync += [self.nothing.eq(count == 0), weights.count.eq(count), rows.length.eq(count)]
+        m.d.sync += [
+            self.nothing.eq(count == 0),
+            weights.count.eq(count),
+            weights.turns.eq(self.turns),
+            rows.length.eq(count),
+        ]
         for name, step in (("n_tiles", self.config.array.columns), ("k_tiles", self.config.array.rows)):
             tiles, bits = Signal(len(count) + 1, name=name), ceil_log2(step)
             m.d.comb += tiles.eq((count + (step - 1))[bits:])

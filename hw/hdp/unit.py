@@ -54,7 +54,7 @@ class Decisions(wiring.Component):
                 "rule": In(Rule(config)),
                 "pending": Out(1),
                 "idle": Out(1),
-                "kept": In(KeptSignature(config)),
+                "kept": In(KeptSignature(config, turns=True)),
                 "post": In(KeptSignature(config)),
                 "keys": In(KeySignature(config)),
                 "listed": Out(1),

@@ -1,6 +1,6 @@
 """From masks to lists: a kept key a cycle."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import C, Cat, Module, Mux, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -13,7 +13,7 @@ from celosia.hw.hdp.widths import HEAD_BITS
 
 
 class KeyWalker(wiring.Component):
-    """Writes the keys of masks into lists, in ascending order.
+    """Writes the keys of masks into lists: even ones at even places, odd ones at odd places, each ascending.
 
     Ports: `masks`: groups of `columns` keys. `records`: one a row of blocks, there before its masks. `importances`:
     one a record with `end_head`, there before it is over. `entries`; `verdicts`: a cycle or more after the entries of
@@ -41,7 +41,8 @@ class KeyWalker(wiring.Component):
         self.group = Signal(max(1, config.hdp.key_bits - ceil_log2(columns)), reset_less=True)
         self.record = Signal(Record(config), reset_less=True)
         self.busy, self.last = Signal(), Signal()
-        self.place = Signal(config.hdp.count_bits)
+        # Even and odd keys of the list so far.
+        self.even, self.odd = Signal(config.hdp.key_bits), Signal(config.hdp.key_bits)
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -79,29 +80,32 @@ class KeyWalker(wiring.Component):
         columns, entry, verdict = self.config.array.columns, self.entries.p, self.verdicts.p
         bits = self.config.hdp.key_bits - ceil_log2(columns)
         chosen, group = Signal(columns, reset_less=True), Signal.like(self.group, reset_less=True)
-        some, ended, place, count = Signal(), Signal(), Signal.like(self.place), Signal.like(self.place)
+        some, ended, lowest, place = Signal(), Signal(), Signal(columns), Signal.like(entry.place)
         record = Signal.like(self.record, reset_less=True)
         ends = self.busy & self.last & self.ends
-        after = Signal.like(self.place)
-        m.d.comb += [
-            after.eq(self.place + (self.busy & self.left.any())),
-            self.importances.ready.eq(ended & record.end_head),
-        ]
+        m.d.comb += [lowest.eq(self.left & ~rest), self.importances.ready.eq(ended & record.end_head)]
+        counts = []
+        for count, parity in ((self.even, 0), (self.odd, 1)):
+            after, total = Signal.like(count, name=f"after{parity}"), Signal.like(count, name=f"total{parity}")
+            m.d.comb += after.eq(count + (self.busy & lowest[parity::2].any()))
+            m.d.sync += [count.eq(Mux(ends, 0, after)), total.eq(after)]
+            counts.append(total)
+        even, odd = counts
         m.d.sync += [
             some.eq(self.busy & self.left.any()),
             ended.eq(ends),
-            self.place.eq(Mux(ends, 0, after)),
-            chosen.eq(self.left & ~rest),
+            chosen.eq(lowest),
             group.eq(self.group),
-            place.eq(self.place),
-            count.eq(after),
+            place.eq(Mux(lowest[1::2].any(), Cat(C(1, 1), self.odd), Cat(C(0, 1), self.even))),
             record.eq(self.record),
             self.entries.valid.eq(some),
             entry.list.eq(record.list),
             entry.place.eq(place),
             entry.key.eq(Cat(_number(chosen), group[:bits])),
             self.verdicts.valid.eq(ended),
-            verdict.count.eq(count),
+            verdict.count.eq(even + odd),
+            verdict.turns.odd.eq(odd > even),
+            verdict.turns.pairs.eq(Mux(odd > even, even, odd)),
             verdict.keep.eq(self.importances.p >= record.limit),
             *(verdict[name].eq(record[name]) for name in ("list", "end_head", "slot")),
         ]

@@ -20,6 +20,7 @@ from celosia.sw.golden.hdp import (
     integer_scores,
     keep_blocks,
     keep_heads,
+    kept_keys,
     split,
     spread,
 )
@@ -117,7 +118,7 @@ class HdpModel:
         blocks = keep_blocks(theta, exists, f["rho"])
         blocks = fill_blocks(blocks, theta, exists, block_keys(valid, shape), columns if f["fill"] else 0)
         kept = spread(blocks, shape, *scores.shape)[0]
-        self.lists[f["list"]] = np.flatnonzero(kept[: f["length"]])
+        self.lists[f["list"]] = kept_keys(kept[: f["length"]])
         self.importance += int(head_importance(theta, exists))
         if f["end_head"]:
             self.slots[f["slot"]] = bool(keep_heads(self.importance, f["limit"]))

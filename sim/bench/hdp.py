@@ -170,8 +170,8 @@ async def greatest_alone_and_all(dut) -> None:
     bench = Bench(dut)
     await bench.start()
     size = bench.config.length
-    rows = min(size, 2 * bench.config.height)
     for shape in bench.shapes():
+        rows = min(size, 2 * shape.height)
         for rule in bench.config.rules:
             heads = [random_scores(bench.config, bench.rng, rows, size) for _ in range(2)]
             await bench.run(Choice(shape, rule, RHO_ONE), *heads)
@@ -185,8 +185,9 @@ async def ties_and_ends(dut) -> None:
     bench = Bench(dut)
     await bench.start()
     config = bench.config
-    size, rows = config.length, min(config.length, config.height)
+    size = config.length
     for shape in bench.shapes():
+        rows = min(size, config.height, 2 * shape.height)
         for rule in config.rules:
             for rho in (-RHO_ONE, -1, 0, 1, RHO_ONE - 1, RHO_ONE):
                 single = np.full((rows, size), config.score.low)

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from celosia.hw.config import Config
 from celosia.hw.hdp.config import FRACTION
 from celosia.hw.hdp.layouts import RULES
@@ -22,6 +20,7 @@ from celosia.sw.golden.hdp import (
     integer_scores,
     keep_blocks,
     keep_heads,
+    kept_keys,
     split,
     spread,
 )
@@ -66,8 +65,9 @@ class Stored:
 class Pruning:
     """Lists and slots of one accelerator; as they are after a reset, none has been written.
 
-    `lists`: kept keys by list, ascending. `heads`: by slot, whether the head is kept. `importance`: of the rows of
-    blocks since the last head ended. `store`: the key store, by half; what takes both is in the lower one.
+    `lists`: kept keys by list, in the order of `kept_keys`. `heads`: by slot, whether the head is kept. `importance`:
+    of the rows of blocks since the last head ended. `store`: the key store, by half; what takes both is in the lower
+    one.
     """
 
     def __init__(self, config: Config) -> None:
@@ -121,7 +121,7 @@ class Pruning:
         if not -(1 << HEAD_BITS - 1) <= total < 1 << HEAD_BITS - 1:
             raise OverflowError(f"the importance of a head does not fit {HEAD_BITS} bits")
         # New ones, so that a copy of this object keeps what it had.
-        self.lists = self.lists | {one.list: np.flatnonzero(kept)}
+        self.lists = self.lists | {one.list: kept_keys(kept)}
         if one.end_head:
             self.heads = self.heads | {one.slot: bool(keep_heads(total, one.limit))}
             total = 0

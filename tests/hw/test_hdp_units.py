@@ -49,12 +49,15 @@ def _rows(rng: random.Random) -> list[tuple[dict, list[int]]]:
 
 
 def test_masks_become_lists_a_key_a_cycle() -> None:
-    """Keys beyond the length are left out although their block is kept; a group takes a cycle for each key, or one."""
+    """Keys beyond the length are left out although their block is kept; a group takes a cycle for each key, or one.
+
+    Even keys have the even places, odd ones the odd places.
+    """
     rng, columns = random.Random(1), CONFIG.array.columns
     rows, dut = _rows(rng), KeyWalker(CONFIG)
     importances = [rng.randint(-6, 6) for record, _ in rows if record["end_head"]]
     entries: list[tuple[int, int, int]] = []
-    verdicts: list[tuple[int, tuple]] = []
+    verdicts: list[tuple[int, tuple, int]] = []
 
     async def give(ctx) -> None:
         for record, masks in rows:
@@ -82,7 +85,9 @@ def test_masks_become_lists_a_key_a_cycle() -> None:
             if some:
                 entries.append((entry.list, entry.place, entry.key))
             if over:
-                verdicts.append((cycle, (verdict.list, verdict.count, verdict.end_head, verdict.slot, verdict.keep)))
+                turns = (verdict.turns.pairs, verdict.turns.odd)
+                fields = (verdict.list, verdict.count, *turns, verdict.end_head, verdict.slot)
+                verdicts.append((cycle, fields, verdict.keep))
             cycle += 1
             assert cycle < 5000
 
@@ -91,16 +96,19 @@ def test_masks_become_lists_a_key_a_cycle() -> None:
     for record, masks in rows:
         length = (len(masks) - 1) * columns + (record["tail"] or columns)
         keys = [k for k in range(length) if masks[k // columns] >> k % columns & 1]
-        want += [(record["list"], place, key) for place, key in enumerate(keys)]
+        kinds = [[key for key in keys if key % 2 == parity] for parity in (0, 1)]
+        want += [(record["list"], 2 * kinds[key % 2].index(key) + key % 2, key) for key in keys]
+        even, odd = map(len, kinds)
         groups = [sum(key // columns == index for key in keys) for index in range(len(masks))]
         cycles += sum(max(1, size) for size in groups)
         keep = (left.pop(0) >= record["limit"]) if record["end_head"] else None
-        ends.append((cycles, (record["list"], len(keys), record["end_head"], record["slot"]), keep))
+        counts = (len(keys), min(even, odd), odd > even)
+        ends.append((cycles, (record["list"], *counts, record["end_head"], record["slot"]), keep))
     assert entries == want
     start = verdicts[0][0] - ends[0][0]
-    for (cycle, found), (when, fields, keep) in zip(verdicts, ends, strict=True):
-        assert (cycle - start, found[:4]) == (when, fields)
-        assert keep is None or found[4] == keep
+    for (cycle, found, kept), (when, fields, keep) in zip(verdicts, ends, strict=True):
+        assert (cycle - start, found) == (when, fields)
+        assert keep is None or kept == keep
 
 
 def test_ends_are_told_in_order() -> None:

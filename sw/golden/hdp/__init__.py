@@ -6,7 +6,15 @@ heads.
 """
 
 from celosia.hw.hdp.widths import HEAD_BITS, RHO_ONE, Importance, Range, largest_code
-from celosia.sw.golden.hdp.blocks import BlockShape, block_exists, block_importance, block_keys, importance, spread
+from celosia.sw.golden.hdp.blocks import (
+    BlockShape,
+    block_exists,
+    block_importance,
+    block_keys,
+    importance,
+    kept_keys,
+    spread,
+)
 from celosia.sw.golden.hdp.decide import (
     RowOfBlocks,
     check_fill,
@@ -54,6 +62,7 @@ __all__ = [
     "keep_heads",
     "keep_top_blocks",
     "keep_top_heads",
+    "kept_keys",
     "kept_scores",
     "largest_code",
     "linear_row_factor",

@@ -86,6 +86,16 @@ def block_importance(
     return importance(scores, mask, shape, rule), block_exists(mask, shape)
 
 
+def kept_keys(kept: npt.ArrayLike) -> IntArray:
+    """The keys of a row of blocks, `kept` [l], in the order in which the dense array works on them
+    (`celosia.hw.interfaces.Turns`): an even and an odd one by turns, then those that are left."""
+    keys = np.flatnonzero(kept)
+    even, odd = keys[keys % 2 == 0], keys[keys % 2 == 1]
+    pairs = min(len(even), len(odd))
+    turns = np.stack([even[:pairs], odd[:pairs]], axis=1).reshape(-1)
+    return np.concatenate([turns, even[pairs:], odd[pairs:]])
+
+
 def spread(blocks: npt.ArrayLike, shape: BlockShape, rows: int, columns: int) -> BoolArray:
     """Truth of blocks [..., block rows, block columns] for each of their scores [..., rows, columns]."""
     tall = np.repeat(np.asarray(blocks, dtype=bool), shape.height, axis=-2)[..., :rows, :]

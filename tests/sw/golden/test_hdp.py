@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -133,6 +133,20 @@ def test_blocks_spread_over_their_scores(length: int, shape: BlockShape, data: s
     for i in range(length):
         for j in range(length):
             assert found[i, j] == blocks[i // shape.height, j // shape.width]
+
+
+@given(arrays(np.bool_, st.integers(0, 40)))
+@example(np.ones(5, dtype=bool))
+@example(np.arange(9) % 2 == 1)
+def test_kept_keys_take_turns(kept: np.ndarray) -> None:
+    """Each once; where an even one and an odd one are left, neither kind has two turns; each kind ascends."""
+    keys = hdp.kept_keys(kept).tolist()
+    assert sorted(keys) == np.flatnonzero(kept).tolist()
+    for parity in (0, 1):
+        kind = [key for key in keys if key % 2 == parity]
+        assert kind == sorted(kind)
+    fewer = min(sum(key % 2 == parity for key in keys) for parity in (0, 1))
+    assert [key % 2 for key in keys[: 2 * fewer]] == [0, 1] * fewer
 
 
 @pytest.mark.parametrize("side", [0, -1, 2.0, True])
