@@ -107,12 +107,12 @@ def test_header_and_reference() -> None:
     edge = COPROCESSORS["hdp-edge"]
     defines = dict(re.findall(r"^#define (\w+) (\S+)", c_header(edge), re.MULTILINE))
     assert defines["CELOSIA_COPROCESSOR_CORES"] == "1"
-    # Three memories of 256 rows of 64 bytes, and one: words of 8 bytes.
-    assert (defines["CELOSIA_OPERAND_WORDS"], defines["CELOSIA_CONTEXT_WORDS"]) == ("6144", "2048")
+    # Three memories of 256 rows of 64 bytes, and one: words of 16 bytes.
+    assert (defines["CELOSIA_OPERAND_WORDS"], defines["CELOSIA_CONTEXT_WORDS"]) == ("3072", "1024")
     assert "CELOSIA_ACC_ROWS" not in defines
     text = markdown(edge)
     assert "| `core.width` | 64 |" in text
-    assert "6144 words of 8 bytes" in text
+    assert "3072 words of 16 bytes" in text
 
 
 def test_manifest(tmp_path: Path) -> None:

@@ -54,11 +54,11 @@ def program(config: CoprocessorConfig, work: AttentionWorkload, dense: bool = Fa
 @pytest.mark.parametrize(
     ("name", "cycles", "dense"),
     [
-        ("attention-128-64-0", 201_111, 201_111),
-        ("attention-128-64-50", 127_539, 201_111),
-        ("attention-128-64-75", 78_050, 201_111),
-        ("attention-128-64-90", 48_707, 201_111),
-        ("attention-128-32-75", 76_821, 200_087),
+        ("attention-128-64-0", 198_970, 198_970),
+        ("attention-128-64-50", 125_401, 198_970),
+        ("attention-128-64-75", 75_917, 198_970),
+        ("attention-128-64-90", 46_569, 198_970),
+        ("attention-128-32-75", 75_193, 198_458),
     ],
 )
 def test_as_measured(name: str, cycles: int, dense: int) -> None:

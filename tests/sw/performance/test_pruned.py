@@ -12,6 +12,7 @@ from celosia.sw.attention import AttentionWorkload
 from celosia.sw.compiler.heads import compile_heads
 from celosia.sw.compiler.program import Program
 from celosia.sw.compiler.pruning import prunings
+from celosia.sw.golden.hdp import kept_keys
 from celosia.sw.performance import operands, predict
 from celosia.sw.performance import timings as t
 from celosia.sw.performance.actions import count_actions, energy
@@ -156,3 +157,18 @@ def test_keys_of_one_bank_are_slow() -> None:
     rows = [[0, 1, 2, 3] * 4] * 8
     assert operands.lost_by_gather(rows, [[0] * 16] * 8) > 2
     assert operands.lost_by_gather([row[:1] for row in rows], [[0]] * 8) >= 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_keys_that_take_turns_do_not_meet_rows(seed: int) -> None:
+    """Half of 256 keys, as many even as odd ones: in turns they meet once, and follow; in order they meet all along."""
+    rng, banks, count = np.random.default_rng(seed), 4, 64
+    kinds = [rng.choice(np.arange(parity, 256, 2), count, replace=False) for parity in (0, 1)]
+    kept = np.isin(np.arange(256), np.concatenate(kinds))
+    rows = [[row % banks for row in range(16)]] * (2 * count // 16)
+    lost = [
+        operands.lost_by_gather(rows, (keys % banks).reshape(-1, 16).tolist())
+        for keys in (kept_keys(kept), np.flatnonzero(kept))
+    ]
+    assert lost[0] < 0.5
+    assert lost[1] > 1
