@@ -6,10 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from celosia.hw.coprocessor.presets import COPROCESSORS, override_core
 from celosia.sw.cli import output, plugins
-from celosia.sw.cli.errors import CliError
-from celosia.sw.cli.options import Choice, ConfigOption, JsonOption, PresetOption, SetOption, pick, resolve
+from celosia.sw.cli.options import AnyPresetOption, Choice, ConfigOption, JsonOption, SetOption, resolve
 
 
 class TargetName(StrEnum):
@@ -23,7 +21,7 @@ class TargetName(StrEnum):
 
 
 def area(
-    preset: PresetOption = None,
+    preset: AnyPresetOption = None,
     config: ConfigOption = None,
     settings: SetOption = None,
     target: Annotated[TargetName, typer.Option("--target", help="What the logic is mapped to.")] = TargetName.CELLS,
@@ -38,24 +36,10 @@ def area(
     element: Annotated[
         bool, typer.Option("--element", help="The array's processing element alone, in Yosys's generic cells.")
     ] = False,
-    coprocessor: Annotated[
-        str | None,
-        typer.Option("--coprocessor", help=f"One core of a co-processor instead: {', '.join(COPROCESSORS)}."),
-    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Report the area of an accelerator: LUTs, flip-flops, DSPs and block RAMs, or gates and memories."""
-    if coprocessor is not None:
-        if preset is not None or config is not None or element:
-            raise CliError("--coprocessor excludes --preset, --config and --element")
-        core = override_core(COPROCESSORS[pick("co-processor", coprocessor, COPROCESSORS)].core, settings or [])
-        label = " ".join([f"a core of {coprocessor}", *(settings or ())])
-        measure = plugins.load("area of a core")
-        with plugins.telling("synth error"), output.step(f"area of {label} on {target}"):
-            report = measure(core, target.value, liberty, technology, cache)
-        _show(label, {"preset": coprocessor, "settings": settings or [], **report.to_dict()}, depth, json)
-        return
-    choice = resolve(preset, config, settings)
+    choice = resolve(preset, config, settings, coprocessors=not element)
     if element:
         _element(choice, json)
         return
@@ -63,14 +47,10 @@ def area(
     with plugins.telling("synth error"), output.step(f"area of {choice.label} on {target}"):
         report = measure(choice.config, target.value, liberty, technology, cache)
     described = {"preset": choice.name, "settings": list(choice.settings), **report.to_dict()}
-    _show(choice.label, described, depth, json)
-
-
-def _show(label: str, described: dict[str, Any], depth: int, json: bool) -> None:
     if json:
         output.print_json(described)
     else:
-        _print(label, described, depth)
+        _print(choice.label, described, depth)
 
 
 def _element(choice: Choice, json: bool) -> None:

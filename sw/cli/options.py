@@ -101,7 +101,7 @@ def resolve(preset: str | None, file: Path | None, settings: list[str] | None, *
         return Choice(override(base, changes), name, tuple(changes))
     if not coprocessors:
         raise CliError(
-            f"{name} is a co-processor of attention alone, for config, generate and bench; any other preset "
+            f"{name} is a co-processor of attention alone, for config, generate, area and bench; any other preset "
             f"would do, such as {DEFAULT_PRESET}"
         )
     return Choice(cast(Config, override_coprocessor(base, changes)), name, tuple(changes))

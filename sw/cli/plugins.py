@@ -16,7 +16,6 @@ TARGETS: dict[str, str] = {
     "trace": "celosia.sim.trace:chrome_trace",
     "tool error": "celosia.sim.toolchain:ToolError",
     "area": "celosia.synth.area.flow:measure",
-    "area of a core": "celosia.synth.area.flow:measure_core",
     "element": "celosia.synth.area.element:element_cells",
     "element of gemmini": "celosia.synth.area.element:GEMMINI_CELLS",
     "place and route": "celosia.synth.pnr.run:place_and_route",

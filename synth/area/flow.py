@@ -11,8 +11,6 @@ from pathlib import Path
 
 from celosia.hw.config import Config
 from celosia.hw.emit.rtlil import rtlil
-from celosia.hw.hdp.core.config import CoreConfig
-from celosia.hw.hdp.core.core import Core
 from celosia.hw.top import Accelerator
 from celosia.sw.cache import cache_folder, recall
 from celosia.sw.technology import Technology
@@ -54,7 +52,7 @@ class _Goal:
 def measure(
     config: Config, target: str, liberty: Path | None = None, technology: Path | None = None, cache: bool = True
 ) -> Report:
-    """Area of the accelerator of `config` on a target of TARGETS.
+    """Area of the accelerator, or the co-processor, of `config` on a target of TARGETS.
 
     `liberty`: cells to map to instead of gates (target `cells`). `technology`: table for areas of gates and memories.
     `cache`: keep and use what was mapped before. Errors: AreaError, ToolError, TechnologyError, LibertyError.
@@ -63,15 +61,6 @@ def measure(
     # Before the long work: files that cannot be used.
     goal = _Goal.of(target, liberty, technology)
     return _measure(rtlil(Accelerator(config), "celosia"), goal, cache, start)
-
-
-def measure_core(
-    config: CoreConfig, target: str, liberty: Path | None = None, technology: Path | None = None, cache: bool = True
-) -> Report:
-    """The same of a core of the co-processor."""
-    start = time.monotonic()
-    goal = _Goal.of(target, liberty, technology)
-    return _measure(rtlil(Core(config), "celosia"), goal, cache, start)
 
 
 def measure_text(

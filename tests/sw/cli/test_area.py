@@ -52,24 +52,14 @@ def test_table_has_shares_of_functions(celosia, instead):
     assert "lane0" not in result.stdout
 
 
-def test_area_of_a_core(celosia, instead):
+def test_area_of_a_coprocessor(celosia, instead):
     asked = []
-    instead("area of a core", lambda *arguments: asked.append(arguments) or small_report())
-    result = celosia("area", "--coprocessor", "hdp-edge", "--set", "rate=2", "--set", "tau=false", "--json")
+    instead("area", lambda *arguments: asked.append(arguments) or small_report())
+    result = celosia("area", "--preset", "hdp-edge", "--set", "core.rate=2", "--set", "core.tau=0", "--json")
     assert result.exit_code == 0, result.output
-    assert (asked[0][0].rate, asked[0][0].tau, asked[0][0].width) == (2, False, 64)
+    core = asked[0][0].core
+    assert (core.rate, core.tau, core.width) == (2, False, 64)
     assert json.loads(result.stdout)["preset"] == "hdp-edge"
-    for options, text in (
-        (("--coprocessor", "hdp-egde"), "no co-processor 'hdp-egde'; did you mean hdp-edge?"),
-        (("--coprocessor", "hdp-edge", "--preset", "edge"), "--coprocessor excludes --preset, --config and --element"),
-        (("--coprocessor", "hdp-edge", "--set", "rate=3"), "rate must be 1, 2 or 4 nibble products a cycle, not 3"),
-        (("--coprocessor", "hdp-edge", "--set", "rate=x"), "rate must be a number, not x"),
-        (("--coprocessor", "hdp-edge", "--set", "tau=1"), "tau must be true or false, not 1"),
-        (("--coprocessor", "hdp-edge", "--set", "array.rows=8"), "a setting of a core must read field=value"),
-    ):
-        result = celosia("area", *options)
-        assert result.exit_code == 2
-        assert text in " ".join(result.stderr.split())
 
 
 def test_element_is_compared_with_gemmini(celosia, instead):

@@ -55,7 +55,7 @@ def test_bench_of_several_cores_as_a_table(celosia) -> None:
     ("arguments", "message"),
     [
         (["compile", "minilm", "--tokens", "4", "-o", "x", "--preset", "hdp-edge"], "is a co-processor of attention"),
-        (["run", "minilm", "--text", "a", "--preset", "hdp-server"], "for config, generate and bench"),
+        (["run", "minilm", "--text", "a", "--preset", "hdp-server"], "for config, generate, area and bench"),
         (["bench", "--preset", "hdp-edge", "--workload", "minilm-16"], "co-processors have no workload 'minilm-16'"),
         (["bench", "--preset", "hdp-edge", "--workload", "attention-256-64-0"], "from 1 to 128 tokens"),
         (["bench", "--preset", "hdp-edge", "--workload", "attention-16-128-0"], "exceed the core's width of 64"),
