@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import cocotb
 from amaranth.hdl import Shape, ShapeCastable, unsigned
+from amaranth.lib import data
 from cocotb.handle import LogicArrayObject
 from cocotb.triggers import Event, RisingEdge
 
@@ -107,6 +108,13 @@ class Codec:
         if self.shape.signed and bits >> (self.shape.width - 1):
             return bits - (1 << self.shape.width)
         return bits
+
+
+def fields(layout: Any, *names: str) -> Callable[[int], tuple[int, ...]]:
+    """A function that takes fields out of a layout's bits, unsigned: for what is looked at in every cycle."""
+    found = data.Layout.cast(layout)
+    places = [(found[name].offset, (1 << found[name].width) - 1) for name in names]
+    return lambda bits: tuple(bits >> offset & mask for offset, mask in places)
 
 
 def reader(handle) -> Callable[[], int]:
