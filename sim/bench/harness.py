@@ -44,14 +44,13 @@ class BenchError(AssertionError):
 
 def run_bench(
     component: wiring.Component,
-    module: str,
-    *,
+    *modules: str,
     name: str,
     parameters: dict[str, Any] | None = None,
     test_filter: str | None = None,
     seed: int = 1,
 ) -> None:
-    """Run the cocotb tests of the Python module `module` on `component`.
+    """Run the cocotb tests of the Python modules `modules` on `component`: of all in one simulation.
 
     `name` names the run in messages. `parameters` reach the tests through `harness.parameters()`: plain values and
     `Config` objects. `test_filter`: a regular expression on test names. CELOSIA_SEED overrides `seed`;
@@ -62,7 +61,7 @@ def run_bench(
     inputs = [port for port, (_, direction) in ports_of(component).items() if direction.name == "Input"]
     icarus = os.environ.get("CELOSIA_SIM") == "icarus"
     folder = _build_icarus(text) if icarus else _build_verilator(text, ports)
-    environment = _environment(module, test_filter, seed) | {
+    environment = _environment(modules, test_filter, seed) | {
         "CELOSIA_BENCH": json.dumps(
             {"parameters": {key: _encode(value) for key, value in (parameters or {}).items()}, "inputs": inputs}
         ),
@@ -193,7 +192,7 @@ def _icarus_command(folder: Path) -> list[str]:
     return ["vvp", "-m", str(module), str(folder / "dut.vvp")]
 
 
-def _environment(module: str, test_filter: str | None, seed: int) -> dict[str, str]:
+def _environment(modules: tuple[str, ...], test_filter: str | None, seed: int) -> dict[str, str]:
     import cocotb_tools.config
     import find_libpython
 
@@ -204,7 +203,7 @@ def _environment(module: str, test_filter: str | None, seed: int) -> dict[str, s
         "PYGPI_PYTHON_BIN": sys.executable,
         "GPI_USERS": f"{libpython};{cocotb_tools.config.pygpi_entry_point()}",
         "COCOTB_TOPLEVEL": _TOP,
-        "COCOTB_TEST_MODULES": module,
+        "COCOTB_TEST_MODULES": ",".join(modules),
         "COCOTB_RANDOM_SEED": os.environ.get("CELOSIA_SEED", str(seed)),
         "COCOTB_TRUST_INERTIAL_WRITES": "1",
         "TOPLEVEL_LANG": "verilog",
