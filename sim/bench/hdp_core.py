@@ -12,7 +12,7 @@ from celosia.hw.hdp.widths import RHO_ONE, Importance
 from celosia.hw.presets import PRESETS
 from celosia.sim.bench import harness
 from celosia.sim.bench.hdp_core_model import CoreHead, fitted, random_codes, random_head
-from celosia.sim.bench.streams import StreamSink, StreamSource, fields, hub_of, reader
+from celosia.sim.bench.streams import StreamSink, StreamSource, fields_of, hub_of, reader
 from celosia.sw.attention import AttentionWorkload
 from celosia.sw.compiler.corejobs import core_job
 from celosia.sw.model.hdp.attention import HdpRun
@@ -27,7 +27,7 @@ class Counters:
     BITS = ("integer", "score", "value", "values")
 
     def __init__(self, dut) -> None:
-        self.read, self.fields = reader(dut.work), fields(Work, *self.BITS, "fractions")
+        self.read, self.fields = reader(dut.work), fields_of(Work, *self.BITS, "fractions")
         self.counts = dict.fromkeys((*self.BITS, "keys"), 0)
         hub_of(dut).agents.append(self)
 

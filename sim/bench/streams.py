@@ -109,7 +109,7 @@ class Codec:
         return bits
 
 
-def fields(layout: Any, *names: str) -> Callable[[int], tuple[int, ...]]:
+def fields_of(layout: Any, *names: str) -> Callable[[int], tuple[int, ...]]:
     """A function that takes fields out of a layout's bits, unsigned: for what is looked at in every cycle."""
     found = data.Layout.cast(layout)
     places = [(found[name].offset, (1 << found[name].width) - 1) for name in names]
