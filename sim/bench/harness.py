@@ -165,8 +165,9 @@ def _build_verilator(text: str, ports: list[str]) -> Path:
         shutil.rmtree(folder / "obj")
 
     key = toolchain.digest(
-        text, visible, *_VERILATOR_FLAGS, toolchain.versions(), cocotb.__version__, str(main), yosys_version(), "1"
-    )
+        text, visible, *_VERILATOR_FLAGS, *toolchain.hot_flags(), toolchain.versions(), cocotb.__version__, str(main),
+        yosys_version(), "1",
+    )  # fmt: skip
     return toolchain.cached("bench", key, build)
 
 
