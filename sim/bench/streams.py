@@ -4,6 +4,7 @@ One process a clock (`Hub`) samples and drives all agents of a bench, which keep
 the clock edge, before it takes effect; what agents drive takes effect after it.
 """
 
+import enum
 import heapq
 import random
 from collections import deque
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import cocotb
-from amaranth.hdl import Shape, ShapeCastable, unsigned
+from amaranth.hdl import Const, Shape, ShapeCastable, unsigned
 from amaranth.lib import data
 from cocotb.triggers import Event, RisingEdge
 
@@ -83,6 +84,45 @@ def now(dut) -> int:
     return hub_of(dut).cycle
 
 
+def packer(shape: Any) -> Callable[[Any], int]:
+    """A function that makes bits of a shape's values as its `const` does, many times as fast.
+
+    Values: integers and enumerations, mappings for structures (fields left out are 0), sequences for arrays.
+    """
+    width = Shape.cast(shape).width
+    mask = (1 << width) - 1
+    if isinstance(shape, type) and issubclass(shape, data.Struct) and not shape.const({}).as_value().value:
+        shape = data.Layout.cast(shape)
+    if isinstance(shape, data.StructLayout):
+        fields = {name: (field.offset, packer(field.shape)) for name, field in shape}
+
+        def pack(value: Any) -> int:
+            if not isinstance(value, Mapping):
+                return shape.const(value).as_value().value & mask
+            bits = 0
+            for name, item in value.items():
+                offset, make = fields[name]
+                bits |= make(item) << offset
+            return bits
+
+        return pack
+    if isinstance(shape, data.ArrayLayout):
+        each, make = Shape.cast(shape.elem_shape).width, packer(shape.elem_shape)
+
+        def join(value: Any) -> int:
+            if not isinstance(value, (list, tuple)) or len(value) > shape.length:
+                return shape.const(value).as_value().value & mask
+            bits = 0
+            for item in reversed(value):
+                bits = bits << each | make(item)
+            return bits
+
+        return join
+    if isinstance(shape, (int, range, Shape, enum.EnumMeta)):
+        return lambda value: int(getattr(value, "value", value)) & mask
+    return lambda value: Const.cast(shape.const(value)).value & mask
+
+
 class Codec:
     """Encodes values of a `shape` (integer shape or layout) to bits and back."""
 
@@ -90,11 +130,12 @@ class Codec:
         self.layout = shape if isinstance(shape, ShapeCastable) and not isinstance(shape, (int, range)) else None
         self.shape = Shape.cast(shape)
         self._mask = (1 << self.shape.width) - 1
+        self._pack = packer(shape)
 
     def encode(self, value: Any) -> int:
         """Bits of a value: an integer (signed or raw bits), or what the layout's `const` takes."""
         if isinstance(value, Mapping) or (self.layout is not None and not isinstance(value, int)):
-            return self.layout.const(value).as_value().value & self._mask
+            return self._pack(value)
         value = int(value)
         if not -(1 << self.shape.width) < value <= self._mask:
             raise ValueError(f"{value} does not fit {self.shape.width} bits")
