@@ -183,7 +183,7 @@ def compile_model(
 _RUNTIME = "-O2"
 """Optimisation of Verilator's run-time library."""
 _JOINED = 1 << 21
-"""Bytes of C++ in a file: the headers of one cost as much to compile as 300 KB, more than this needs much memory."""
+"""Bytes of C++ in a file: the headers alone take a second of each; much longer ones need much memory."""
 
 
 def _joined(name: Path, sources: list[Path], limit: int = _JOINED) -> list[Path]:
