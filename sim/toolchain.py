@@ -111,6 +111,14 @@ def versions() -> str:
     return f"verilator {verilator_version()}, {compiler().version}"
 
 
+def hot_flags() -> list[str]:
+    """Flags for a model's hot half beside its level of optimisation: part of the key of what is built with them.
+
+    In functions as long as a model's, GCC spends two thirds of its time on looking for equal loads, 1000 stores back.
+    """
+    return [] if "clang" in compiler().version.lower() else ["--param=sccvn-max-alias-queries-per-access=50"]
+
+
 def verilate(folder: Path, arguments: list[str]) -> None:
     """Run Verilator in `folder`: C++ in `folder/obj`, prefix `Vtop`. Errors: ToolError with what it printed."""
     root = verilator_root()
@@ -125,12 +133,14 @@ def compile_model(
     *,
     flags: list[str],
     link: list[str],
+    joined: list[Path] | None = None,
     fast: str = "-O2",
     slow: str = "-O0",
 ) -> None:
     """Compile what `verilate` wrote, its run-time library and the sources `extra`, and link `folder/output`.
 
-    `fast` and `slow` are the optimisation flags of the model's hot and cold halves. Errors: ToolError.
+    `fast` and `slow` are the optimisation flags of the model's hot and cold halves. `joined`: sources that are compiled
+    with the hot half, for the headers cost more than they do. Errors: ToolError.
     """
     root = verilator_root()
     obj = folder / "obj"
@@ -148,16 +158,20 @@ def compile_model(
         "-Iobj",
         *flags,
     ]
-    runtime = [(root / "include" / f"{name}.cpp", "-O2") for name in classes["GLOBAL_FAST"] + classes["GLOBAL_SLOW"]]
-    cold = obj / "cold.cpp"
-    cold.write_text("".join(f'#include "{name}.cpp"\n' for name in classes["CLASSES_SLOW"] + classes["SUPPORT_SLOW"]))
-    hot = [(obj / f"{name}.cpp", fast) for name in classes["CLASSES_FAST"] + classes["SUPPORT_FAST"]]
-    jobs = [*hot, (cold, slow), *((path, "-O2") for path in extra)]
+    runtime = [root / "include" / f"{name}.cpp" for name in classes["GLOBAL_FAST"] + classes["GLOBAL_SLOW"]]
+    sources = {name: [obj / f"{one}.cpp" for one in found] for name, found in classes.items()}
+    hot = _joined(obj / "hot", [*sources["CLASSES_FAST"], *sources["SUPPORT_FAST"], *(joined or [])])
+    cold = _joined(obj / "cold", sources["CLASSES_SLOW"] + sources["SUPPORT_SLOW"], limit=sys.maxsize)
+    jobs = [
+        *((path, [fast, *hot_flags()]) for path in hot),
+        *((path, [slow]) for path in cold),
+        *((path, ["-O2"]) for path in extra),
+    ]
 
-    def build(job: tuple[Path, str]) -> str:
+    def build(job: tuple[Path, list[str]]) -> str:
         source, optimise = job
         target = obj / f"{source.stem}.o"
-        _run([*compiler().command, optimise, *common, "-c", str(source), "-o", str(target)], folder)
+        _run([*compiler().command, *optimise, *common, "-c", str(source), "-o", str(target)], folder)
         return str(target)
 
     with ThreadPoolExecutor(2) as pool:
@@ -166,16 +180,39 @@ def compile_model(
     _run([*compiler().command, *objects, *library, *link, "-o", output], folder)
 
 
-def _runtime(sources: list[tuple[Path, str]], common: list[str]) -> list[str]:
+_RUNTIME = "-O2"
+"""Optimisation of Verilator's run-time library."""
+_JOINED = 1 << 21
+"""Bytes of C++ in a file: the headers alone take a second of each; much longer ones need much memory."""
+
+
+def _joined(name: Path, sources: list[Path], limit: int = _JOINED) -> list[Path]:
+    """Files that include `sources`, each up to `limit` bytes of them."""
+    groups: list[list[Path]] = [[]]
+    size = 0
+    for source in sources:
+        more = source.stat().st_size
+        if groups[-1] and size + more > limit:
+            groups.append([])
+            size = 0
+        groups[-1].append(source)
+        size += more
+    paths = [name.with_name(f"{name.name}{index}.cpp") for index in range(len(groups))]
+    for path, group in zip(paths, groups, strict=True):
+        path.write_text("".join(f'#include "{source}"\n' for source in group))
+    return paths
+
+
+def _runtime(sources: list[Path], common: list[str]) -> list[str]:
     """Objects of Verilator's run-time library, compiled once for each set of flags."""
 
     def build(folder: Path) -> None:
-        for source, optimise in sources:
-            _run([*compiler().command, optimise, *common, "-c", str(source), "-o", f"{source.stem}.o"], folder)
+        for source in sources:
+            _run([*compiler().command, _RUNTIME, *common, "-c", str(source), "-o", f"{source.stem}.o"], folder)
 
-    key = digest(versions(), *common, *(str(source) + optimise for source, optimise in sources))
+    key = digest(versions(), _RUNTIME, *common, *map(str, sources))
     folder = cached("runtime", key, build)
-    return [str(folder / f"{source.stem}.o") for source, _ in sources]
+    return [str(folder / f"{source.stem}.o") for source in sources]
 
 
 def _classes(obj: Path) -> dict[str, list[str]]:

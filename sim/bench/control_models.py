@@ -18,7 +18,7 @@ from celosia.hw.registers import BY_NAME, REGISTER_BYTES, Activity
 from celosia.sim.bench import harness
 from celosia.sim.bench.axi_checks import AxiMonitor
 from celosia.sim.bench.axi_memory import ReadMemory, SparseMemory
-from celosia.sim.bench.ports import instruction
+from celosia.sim.bench.ports import STATUSES, instruction
 from celosia.sim.bench.streams import cycles, hub_of, reader
 
 DONE, TRAP = 1, 2
@@ -105,6 +105,9 @@ def check_tokens(events: list[Event]) -> Counter:
     return tokens
 
 
+_WORKING = (Status.BUSY, Status.STALL_IN, Status.STALL_OUT)
+
+
 class UnitModel:
     """An abstract unit behind a `UnitSignature` port: takes instructions when it likes, reports them in order.
 
@@ -150,7 +153,7 @@ class UnitModel:
 
     def step(self) -> None:
         """See `Agent`."""
-        self.statuses[Status(self._now["status"])] += 1
+        self.statuses[STATUSES[self._now["status"]]] += 1
         if self._core_reset():
             self.reset()
             self.fail = None
@@ -164,7 +167,7 @@ class UnitModel:
         busy = bool(self._flight)
         working = busy and not self.stuck and self.fail is None
         # Which of the working states does not matter, an idle unit may also stall.
-        status = self.rng.choice([Status.BUSY, Status.STALL_IN, Status.STALL_OUT]) if working else Status.IDLE
+        status = self.rng.choice(_WORKING) if working else Status.IDLE
         ready = self.fail is None and len(self._flight) < self.depth and self.rng.random() >= self.stall
         self._drive("instruction__ready", int(ready))
         self._drive("done__valid", int(done))
@@ -230,6 +233,9 @@ class Bus:
             getattr(self.dut, f"{name}_idle").value = int(not self._left[name])
 
 
+_ACTIVITIES = {activity.value: activity for activity in Activity}
+
+
 class ActivityCounter:
     """Counts what each unit's activity output shows."""
 
@@ -241,7 +247,7 @@ class ActivityCounter:
     def step(self) -> None:
         """See `Agent`."""
         for unit, read in self._readers.items():
-            self.seen[unit][Activity(read())] += 1
+            self.seen[unit][_ACTIVITIES[read()]] += 1
 
     def reset(self) -> None:
         """See `Agent`."""

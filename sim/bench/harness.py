@@ -44,14 +44,13 @@ class BenchError(AssertionError):
 
 def run_bench(
     component: wiring.Component,
-    module: str,
-    *,
+    *modules: str,
     name: str,
     parameters: dict[str, Any] | None = None,
     test_filter: str | None = None,
     seed: int = 1,
 ) -> None:
-    """Run the cocotb tests of the Python module `module` on `component`.
+    """Run the cocotb tests of the Python modules `modules` on `component`: of all in one simulation.
 
     `name` names the run in messages. `parameters` reach the tests through `harness.parameters()`: plain values and
     `Config` objects. `test_filter`: a regular expression on test names. CELOSIA_SEED overrides `seed`;
@@ -62,7 +61,7 @@ def run_bench(
     inputs = [port for port, (_, direction) in ports_of(component).items() if direction.name == "Input"]
     icarus = os.environ.get("CELOSIA_SIM") == "icarus"
     folder = _build_icarus(text) if icarus else _build_verilator(text, ports)
-    environment = _environment(module, test_filter, seed) | {
+    environment = _environment(modules, test_filter, seed) | {
         "CELOSIA_BENCH": json.dumps(
             {"parameters": {key: _encode(value) for key, value in (parameters or {}).items()}, "inputs": inputs}
         ),
@@ -162,12 +161,13 @@ def _build_verilator(text: str, ports: list[str]) -> Path:
         toolchain.verilate(folder, ["--exe", "--top-module", _TOP, *_VERILATOR_FLAGS, "ports.vlt", "dut.sv"])
         libraries = cocotb_tools.config.libs_dir
         link = [f"-Wl,-rpath,{libraries}", f"-L{libraries}", "-lcocotbvpi_verilator", "-pthread"]
-        toolchain.compile_model(folder, [main], _TOP, flags=["-DVM_ASSERT=1"], link=link, fast="-O1")
+        toolchain.compile_model(folder, [], _TOP, flags=["-DVM_ASSERT=1"], link=link, joined=[main], fast="-O1")
         shutil.rmtree(folder / "obj")
 
     key = toolchain.digest(
-        text, visible, *_VERILATOR_FLAGS, toolchain.versions(), cocotb.__version__, str(main), yosys_version(), "1"
-    )
+        text, visible, *_VERILATOR_FLAGS, *toolchain.hot_flags(), toolchain.versions(), cocotb.__version__, str(main),
+        yosys_version(), "1",
+    )  # fmt: skip
     return toolchain.cached("bench", key, build)
 
 
@@ -193,7 +193,7 @@ def _icarus_command(folder: Path) -> list[str]:
     return ["vvp", "-m", str(module), str(folder / "dut.vvp")]
 
 
-def _environment(module: str, test_filter: str | None, seed: int) -> dict[str, str]:
+def _environment(modules: tuple[str, ...], test_filter: str | None, seed: int) -> dict[str, str]:
     import cocotb_tools.config
     import find_libpython
 
@@ -204,7 +204,7 @@ def _environment(module: str, test_filter: str | None, seed: int) -> dict[str, s
         "PYGPI_PYTHON_BIN": sys.executable,
         "GPI_USERS": f"{libpython};{cocotb_tools.config.pygpi_entry_point()}",
         "COCOTB_TOPLEVEL": _TOP,
-        "COCOTB_TEST_MODULES": module,
+        "COCOTB_TEST_MODULES": ",".join(modules),
         "COCOTB_RANDOM_SEED": os.environ.get("CELOSIA_SEED", str(seed)),
         "COCOTB_TRUST_INERTIAL_WRITES": "1",
         "TOPLEVEL_LANG": "verilog",

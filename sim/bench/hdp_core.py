@@ -12,7 +12,7 @@ from celosia.hw.hdp.widths import RHO_ONE, Importance
 from celosia.hw.presets import PRESETS
 from celosia.sim.bench import harness
 from celosia.sim.bench.hdp_core_model import CoreHead, fitted, random_codes, random_head
-from celosia.sim.bench.streams import Codec, StreamSink, StreamSource, hub_of, reader
+from celosia.sim.bench.streams import StreamSink, StreamSource, fields_of, hub_of, reader
 from celosia.sw.attention import AttentionWorkload
 from celosia.sw.compiler.corejobs import core_job
 from celosia.sw.model.hdp.attention import HdpRun
@@ -24,18 +24,20 @@ _TIMEOUT = 20_000
 class Counters:
     """Counts the cycles of `work` in which something happens."""
 
+    BITS = ("integer", "score", "value", "values")
+
     def __init__(self, dut) -> None:
-        self.read, self.codec = reader(dut.work), Codec(Work)
-        self.counts = dict.fromkeys(("integer", "score", "value", "keys", "values"), 0)
+        self.read, self.fields = reader(dut.work), fields_of(Work, *self.BITS, "fractions")
+        self.counts = dict.fromkeys((*self.BITS, "keys"), 0)
         hub_of(dut).agents.append(self)
 
     def step(self) -> None:
         """See `Agent`."""
         if bits := self.read():
-            work = self.codec.decode(bits)
-            for name in ("integer", "score", "value", "values"):
-                self.counts[name] += work[name]
-            self.counts["keys"] += (work.fractions & 1) + (work.fractions & 2)
+            *happens, fractions = self.fields(bits)
+            for name, one in zip(self.BITS, happens, strict=True):
+                self.counts[name] += one
+            self.counts["keys"] += (fractions & 1) + (fractions & 2)
 
     def reset(self) -> None:
         """See `Agent`."""

@@ -100,9 +100,8 @@ def build(config: Config, component: Any = None) -> Path:
         shutil.rmtree(folder / "obj")
         _progress(f"built in {time.perf_counter() - began:.0f} s")
 
-    key = toolchain.digest(
-        text, header, *sources.values(), *_VERILATOR_FLAGS, *_FLAGS, _FAST, _SLOW, toolchain.versions(), yosys_version()
-    )
+    flags = (*_VERILATOR_FLAGS, *_FLAGS, _FAST, _SLOW, *toolchain.hot_flags())
+    key = toolchain.digest(text, header, *sources.values(), *flags, toolchain.versions(), yosys_version())
     return toolchain.cached("rtl", key, make) / _library_name()
 
 

@@ -71,3 +71,23 @@ def test_a_compiler_can_be_chosen(monkeypatch) -> None:
         assert toolchain.compiler().command == (chosen, "-pipe")
     finally:
         toolchain.compiler.cache_clear()
+
+
+def test_small_sources_are_joined(tmp_path) -> None:
+    """Every source once, in order, and a file is never longer than the limit unless one source is."""
+    sizes = [10, 50, 40, 1, 200, 5, 95]
+    sources = [tmp_path / f"s{index}.cpp" for index in range(len(sizes))]
+    for source, size in zip(sources, sizes, strict=True):
+        source.write_text("x" * size)
+    files = toolchain._joined(tmp_path / "hot", sources, limit=100)
+    included = [[line.split('"')[1] for line in file.read_text().splitlines()] for file in files]
+    assert included == [[str(sources[index]) for index in group] for group in ((0, 1, 2), (3,), (4,), (5, 6))]
+
+
+@pytest.mark.parametrize(
+    ("version", "any_flags"),
+    [("g++ (Debian 12.2.0-14) 12.2.0", True), ("Apple clang version 15.0.0", False), ("clang version 19.1.0", False)],
+)
+def test_flags_of_gcc_are_not_given_to_others(monkeypatch, version: str, any_flags: bool) -> None:
+    monkeypatch.setattr(toolchain, "compiler", lambda: toolchain.Compiler(("c++",), version))
+    assert bool(toolchain.hot_flags()) == any_flags

@@ -38,18 +38,19 @@ RATES = {
 }
 
 
-@pytest.mark.parametrize("module", ["array_hdp", "array_hdp_timing"])
+BENCH = "celosia.sim.bench.array_hdp"
+
+
 @pytest.mark.parametrize("name", CONFIGS)
-def test_array_hdp(name: str, module: str) -> None:
+def test_array_hdp(name: str) -> None:
     config = CONFIGS[name]
-    run_bench(HdpSystem(config), f"celosia.sim.bench.{module}", name=f"{module}-{name}", parameters={"config": config})
+    run_bench(HdpSystem(config), BENCH, f"{BENCH}_timing", name=name, parameters={"config": config})
 
 
-@pytest.mark.parametrize("module", ["array_hdp", "array_hdp_keys", "array_hdp_timing"])
 @pytest.mark.parametrize("name", RATES)
-def test_array_hdp_at_nibble_rates(name: str, module: str) -> None:
+def test_array_hdp_at_nibble_rates(name: str) -> None:
     config = RATES[name]
     # What DECIDE takes is in `array_hdp_keys` here.
-    only = "gather" if module == "array_hdp_timing" else None
-    bench = f"celosia.sim.bench.{module}"
-    run_bench(HdpSystem(config), bench, name=f"{module}-{name}", parameters={"config": config}, test_filter=only)
+    only = r"array_hdp(_keys)?\.|array_hdp_timing\.gather"
+    modules = [BENCH, f"{BENCH}_keys", f"{BENCH}_timing"]
+    run_bench(HdpSystem(config), *modules, name=name, parameters={"config": config}, test_filter=only)

@@ -16,13 +16,13 @@ CONFIGS = {
 }
 
 
-@pytest.mark.parametrize("module", ["programs", "traps", "registers"])
+MODULES = [f"celosia.sim.bench.control_{module}" for module in ("programs", "traps", "registers")]
+
+
 @pytest.mark.parametrize("name", CONFIGS)
-def test_control(name, module):
+def test_control(name):
     config = CONFIGS[name]
-    run_bench(
-        ControlDut(config), f"celosia.sim.bench.control_{module}", name=f"control-{name}", parameters={"config": config}
-    )
+    run_bench(ControlDut(config), *MODULES, name=f"control-{name}", parameters={"config": config})
 
 
 # Narrowest bus with the shortest bursts, an instruction a beat, two instructions a beat.

@@ -21,8 +21,10 @@ CONFIGS = {
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_core(name: str) -> None:
+    """A core without tau takes a head's limit for nothing, too, and does not wait for a verdict."""
     config = CONFIGS[name]
-    run_bench(Core(config), "celosia.sim.bench.hdp_core", name=name, parameters={"config": asdict(config)})
+    modules = ["celosia.sim.bench.hdp_core", *([] if config.tau else ["celosia.sim.bench.hdp_core_plain"])]
+    run_bench(Core(config), *modules, name=name, parameters={"config": asdict(config)})
 
 
 @pytest.mark.parametrize(("rate", "speedup"), [(4, 2.4), (2, 1.8), (1, 1.2)])
@@ -33,9 +35,3 @@ def test_speed(rate: int, speedup: float) -> None:
     wanted = {"heads": 2, "approximate": kinds, "percents": [0, 75, 90], "speedups": {"75": speedup}}
     parameters = {"config": asdict(config), "speed": wanted}
     run_bench(Core(config), "celosia.sim.bench.hdp_core_speed", name=f"speed{rate}", parameters=parameters)
-
-
-def test_heads_are_not_pruned_without_room_for_their_masks() -> None:
-    """A core without tau takes a head's limit for nothing, and does not wait for a verdict."""
-    config = CONFIGS["plain"]
-    run_bench(Core(config), "celosia.sim.bench.hdp_core_plain", name="headed", parameters={"config": asdict(config)})

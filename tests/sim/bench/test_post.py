@@ -39,8 +39,10 @@ CONFIGS = {
 }
 
 
-@pytest.mark.parametrize("module", ["post", "post_timing", "post_faults"])
+MODULES = [f"celosia.sim.bench.{module}" for module in ("post", "post_timing", "post_faults")]
+
+
 @pytest.mark.parametrize("name", CONFIGS)
-def test_post(name: str, module: str) -> None:
+def test_post(name: str) -> None:
     config = CONFIGS[name]
-    run_bench(Post(config), f"celosia.sim.bench.{module}", name=f"{module}-{name}", parameters={"config": config})
+    run_bench(Post(config), *MODULES, name=f"post-{name}", parameters={"config": config})
