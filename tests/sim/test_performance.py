@@ -95,7 +95,8 @@ def test_where_the_cycles_go(name, memory):
 def test_pruned_heads(name: str, pruned: int, head: int, fill: bool, memory: Memory) -> None:
     """Attention of which a share is pruned, by the keys that a functional run gathers.
 
-    With fill, decisions that the array does not wait for: how long each search takes the model does not know.
+    With fill, decisions that the array does not wait for: how long each search takes the model does not know. So few
+    tokens on so few PEs are no workload of `bench`: the bound is that of random operations.
     """
     config, workload = CONFIGS[name], AttentionWorkload(24, head, pruned, heads=4)
     (pruning,) = prunings(config, workload.policy(config, fill), 1, workload.tokens)
@@ -104,7 +105,7 @@ def test_pruned_heads(name: str, pruned: int, head: int, fill: bool, memory: Mem
     expected = functional.run(**workload.inputs())["context"]
     np.testing.assert_array_equal(driver.run(**workload.inputs())["context"], expected)
     found, counters = predict(program, memory, functional.device.gathered), driver.counters()
-    assert found.cycles == pytest.approx(counters.cycles, rel=WORKLOAD_ERROR)
+    assert found.cycles == pytest.approx(counters.cycles, rel=OPERATION_ERROR)
     assert found.units[Unit.ARRAY]["BUSY"] == counters.activity(Unit.ARRAY)["BUSY"]
 
 
