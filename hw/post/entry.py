@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from celosia.hw import isa
 from celosia.hw.config import Config
 from celosia.hw.numerics import ACC_BITS
+from celosia.hw.post.jobs import rows_wait
 from celosia.hw.post.kernels import ACTIVATIONS
 from celosia.hw.post.layouts import (
     BUFFERS,
@@ -27,7 +28,8 @@ class Entry(wiring.Component):
 
     Ports: `slot`, `context`: slots, and the context of their instruction, taken a cycle after its last slot. `acc`,
     `maximum`, `residual`: operands; accumulator rows are taken by a beat's last slot. `loaded`: a bit a buffer of
-    records. `rows_busy`: row factors are being computed. `en`: the lanes move. `fire`: a slot enters, with `stage`,
+    records. `rows_busy`: row factors are being computed; `rows_full`, where jobs of the row unit wait: no other rows
+    may be summed up. `en`: the lanes move. `fire`: a slot enters, with `stage`,
     `scaling`. `free`: buffers of records that were used for the last time. `job_start`: an instruction enters whose
     rows will need factors; `job`: these rows, a cycle later. `wants_rows`: only the row unit is missing. `constants`:
     of the activation kernel, which change while `lanes_busy` is low.
@@ -45,6 +47,7 @@ class Entry(wiring.Component):
                 "residual": In(stream.Signature(8 * config.word_bytes)),
                 "loaded": In(BUFFERS),
                 "rows_busy": In(1),
+                **({"rows_full": In(1)} if rows_wait(config) else {}),
                 "lanes_busy": In(1),
                 "en": In(1),
                 "fire": Out(1),
@@ -77,7 +80,7 @@ class Entry(wiring.Component):
                 & (self.residual.valid | ~residual)
                 & (self.loaded.bit_select(self.buffer, 1) | ~context.records)
             ),
-            rows.eq(~slot.start | ~self.rows_busy | ~(self.gathers | context.by_row)),
+            rows.eq(self._rows()),
             apart.eq(self._apart(m)),
             self.fire.eq(self.en & present & rows & apart & self._constants(m)),
             self.wants_rows.eq(present & ~rows),
@@ -92,6 +95,13 @@ class Entry(wiring.Component):
         self._records(m)
         self._job(m)
         return m
+
+    def _rows(self):
+        """Factors are there, and rows can be summed up."""
+        start, by_row = self.slot.p.start, self.context.p.by_row
+        if rows_wait(self.config):
+            return ~start | ~((self.rows_busy & by_row) | (self.rows_full & self.gathers))
+        return ~start | ~self.rows_busy | ~(self.gathers | by_row)
 
     def _apart(self, m: Module) -> Signal:
         """Visits of one row are GROUP_PERIOD cycles apart.

@@ -20,6 +20,7 @@ from celosia.hw.numerics import (
     SD_BITS,
     SHIFT_BITS,
 )
+from celosia.hw.post.jobs import WaitingJob, rows_wait
 from celosia.hw.post.layouts import MEAN_BITS, RAW_BITS, Geometry, NormConstants, RowFactor, RowJob, SoftmaxConstants
 from celosia.hw.post.serial import Divider, Normaliser, Root, Tagged
 from celosia.hw.post.shift import STAGES, RoundShift
@@ -49,7 +50,8 @@ class Moments(wiring.Component):
     eleven cycles.
 
     Ports: `start`, `job` (held). `read_en`, `read_stat`, `total`, `squares`: of `RowSums`. `mean_en`, `mean_stat`,
-    `minus_mean`: to memory. `o`: what is to be normalised.
+    `minus_mean`: to memory. `o`: what is to be normalised. Where jobs wait, `visit`: one has the port of
+    the sums; `active`: rows are being walked.
     """
 
     def __init__(self, config: Config) -> None:
@@ -68,6 +70,7 @@ class Moments(wiring.Component):
                 "mean_stat": Out(g.stat_address),
                 "minus_mean": Out(signed(MEAN_BITS)),
                 "o": Out(stream.Signature(Tagged(g.stat_address, self.bits))),
+                **({"visit": In(1), "active": Out(1)} if rows_wait(config) else {}),
             }
         )
 
@@ -76,7 +79,15 @@ class Moments(wiring.Component):
         active, phase, left, stat = Signal(), Signal(4), Signal(16), Signal(self.geometry.stat_address)
         moment, final = Signal(self.bits), Signal()
         total = Signal(signed(self.geometry.sum_bits), reset_less=True)
-        m.d.sync += total.eq(self.total)
+        step = active
+        if rows_wait(self.config):
+            # Others sum up meanwhile: they go first, and what was read has to be kept.
+            m.d.comb += self.active.eq(active)
+            step = active & ~((phase == 0) & self.visit)
+            with m.If(phase == 1):
+                m.d.sync += total.eq(self.total)
+        else:
+            m.d.sync += total.eq(self.total)
         self._multiply(m, phase, total, moment)
         m.d.comb += [
             # A sum is kept two cycles after it was asked for; moments take another eight.
@@ -93,7 +104,7 @@ class Moments(wiring.Component):
             m.d.sync += [active.eq(1), phase.eq(0), stat.eq(self.job.stat), left.eq(self.job.m)]
         with m.Elif(final), m.If(self.o.ready):
             m.d.sync += [phase.eq(0), stat.eq(stat + 1), left.eq(left - 1), active.eq(left != 1)]
-        with m.Elif(active):
+        with m.Elif(step):
             m.d.sync += phase.eq(phase + 1)
         return m
 
@@ -147,7 +158,8 @@ class RowUnit(wiring.Component):
 
     Ports: `prepare`: an instruction begins; `job`: its rows, a cycle later; `start`: their sums are complete. `busy`:
     from `prepare` until all factors are written. `read_en`, `read_stat`, `total`, `squares`: of `RowSums`. `lookup_en`,
-    `lookup_stat`: read `factor` and `minus_mean` of a row, there a cycle later and held.
+    `lookup_stat`: read `factor` and `minus_mean` of a row, there a cycle later and held. Where jobs wait, `visit`: one
+    has the port of the sums; `full`: no other rows may be summed up. Else they may not while `busy`.
     """
 
     def __init__(self, config: Config) -> None:
@@ -167,6 +179,7 @@ class RowUnit(wiring.Component):
                 "lookup_stat": In(g.stat_address),
                 "factor": Out(RowFactor),
                 "minus_mean": Out(signed(MEAN_BITS)),
+                **({"visit": In(1), "full": Out(1)} if rows_wait(config) else {}),
             }
         )
 
@@ -179,12 +192,11 @@ class RowUnit(wiring.Component):
         m.submodules.root = root = Root(stat_bits)
         m.submodules.divider = divider = Divider(stat_bits)
         more = [(Normaliser(stat_bits, bits), Divider(stat_bits)) for _ in range(softmax_engines(self.config) - 1)]
-        here, self.prepared = Signal(), Signal()
-        m.d.sync += [here.eq(self.prepare), self.prepared.eq(here)]
-        with m.If(here):
-            m.d.sync += self.kept.eq(self.job)
+        if rows_wait(self.config):
+            self._wait(m, moments, [normaliser, *(one for one, _ in more)])
+        else:
+            self._take(m, moments)
         m.d.comb += [
-            moments.start.eq(self.start),
             moments.job.eq(self.kept),
             self.read_en.eq(moments.read_en),
             self.read_stat.eq(moments.read_stat),
@@ -203,6 +215,31 @@ class RowUnit(wiring.Component):
         self._means(m, moments)
         self._factors(m, self._results(m, [divider, *(other for _, other in more)]))
         return m
+
+    def _take(self, m: Module, moments: Moments) -> None:
+        """One job at a time."""
+        here, self.prepared = Signal(), Signal()
+        m.d.sync += [here.eq(self.prepare), self.prepared.eq(here)]
+        with m.If(here):
+            m.d.sync += self.kept.eq(self.job)
+        m.d.comb += moments.start.eq(self.start)
+
+    def _wait(self, m: Module, moments: Moments, normalisers: list[Normaliser]) -> None:
+        """Rows of EXP go on while others are summed up. A divider takes all that it needs with a row, so that constants
+        may change when no row is before it. A RESIDUAL has the sums for itself."""
+        m.submodules.jobs = jobs = WaitingJob(self.config)
+        self.prepared = jobs.taken
+        idle = Cat(one.i.ready & ~one.o.valid for one in normalisers).all()
+        m.d.comb += [
+            jobs.prepare.eq(self.prepare),
+            jobs.job.eq(self.job),
+            jobs.start.eq(self.start),
+            jobs.idle.eq(~moments.active & idle),
+            self.kept.eq(jobs.kept),
+            moments.start.eq(jobs.walk),
+            moments.visit.eq(self.visit),
+            self.full.eq(jobs.full | (self.busy & ~self.kept.softmax)),
+        ]
 
     def _turns(self, m: Module, moments: Moments, normalisers: list[Normaliser]) -> None:
         """Rows of EXP go to one normaliser after another; others, to the first."""
@@ -312,6 +349,15 @@ class RowUnit(wiring.Component):
             self.factor.eq(factors.read_data),
             self.busy.eq(busy),
         ]
+        if rows_wait(self.config):
+            # Of both jobs.
+            here = Signal()
+            m.d.sync += [
+                here.eq(self.prepare),
+                left.eq(left + Mux(here, self.job.m, 0) - result.valid),
+                busy.eq(self.prepare | here | (left > result.valid)),
+            ]
+            return
         with m.If(self.prepare):
             m.d.sync += busy.eq(1)
         with m.If(self.prepared):

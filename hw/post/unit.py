@@ -21,6 +21,7 @@ from celosia.hw.numerics import ACC_BITS
 from celosia.hw.post.decode import Decoder
 from celosia.hw.post.entry import Entry
 from celosia.hw.post.fetch import Fetcher, Loader, ReadMux
+from celosia.hw.post.jobs import rows_wait
 from celosia.hw.post.lanes import Lanes
 from celosia.hw.post.layouts import Context, Geometry, Slot, WalkJob
 from celosia.hw.post.rows import RowUnit
@@ -183,6 +184,8 @@ class Post(wiring.Component):
             lanes.factor.eq(rows.factor),
             lanes.minus_mean.eq(rows.minus_mean),
         ]
+        if rows_wait(self.config):
+            m.d.comb += [rows.visit.eq(lanes.visit.valid), entry.rows_full.eq(rows.full)]
 
     def _report(self, m: Module) -> None:
         control, done, table_done = self.control, self.writer.done, self.fetcher.done

@@ -121,9 +121,7 @@ def _random_steps(programs: Programs, count: int) -> list[Step]:
         steps += made if isinstance(made, list) else [made]
         if isinstance(made, list) and made and made[-1].fields["last"] and rng.random() < 0.7:
             # What was just gathered is used at once.
-            last = made[-1]
-            size = {"m": last.fields["m"], "row": last.fields["stat_row"]}
-            use = programs.norm(**size) if last.opcode == Opcode.RESIDUAL else programs.requant(row_factor=True, **size)
+            use = _use(programs, made[-1])
             steps += [] if use is None else [use]
     return steps
 
@@ -161,3 +159,44 @@ async def residual_is_seen_by_what_follows(dut) -> None:
             steps += made if isinstance(made, list) else [made]
         bench.programs.place = {}
         await bench.run(steps)
+
+
+@cocotb.test()
+async def rows_follow_one_another(dut) -> None:
+    """Many short EXPs and RESIDUALs before anything uses their rows: each row has its own factors, whatever the rows
+    before it were."""
+    await _rows(Bench(dut, 0.0, 1, seed=3))
+
+
+@cocotb.test()
+async def rows_follow_one_another_with_stalls(dut) -> None:
+    """The same, with stalls."""
+    await _rows(Bench(dut, 0.25, (1, 6), seed=4))
+
+
+async def _rows(bench: Bench) -> None:
+    await harness.start(bench.dut)
+    programs, rng = bench.programs, bench.programs.rng
+    for _ in range(harness.parameters().get("rounds", 12)):
+        gathered: list[Step] = []
+        for _ in range(6):
+            make = programs.residual if rng.random() < 0.25 else programs.exp
+            gathered += make(m=rng.randint(1, 12), groups=rng.randint(1, 4))
+        uses = [_use(programs, step) for step in gathered]
+        await bench.run([*gathered, *(step for step in uses if step is not None)])
+
+
+def _use(programs: Programs, step: Step) -> Step | None:
+    """What uses the rows that `step` has gathered; None where there is no room for its parameters."""
+    size = {"m": step.fields["m"], "row": step.fields["stat_row"]}
+    return programs.norm(**size) if step.opcode == Opcode.RESIDUAL else programs.requant(row_factor=True, **size)
+
+
+@cocotb.test()
+async def a_row_is_used_at_once(dut) -> None:
+    """EXP of a single beat, and what waits for its factor right behind."""
+    bench = Bench(dut, 0.0, 1, seed=5)
+    await harness.start(dut)
+    for _ in range(8):
+        steps = bench.programs.exp(m=1, groups=1)
+        await bench.run([*steps, *(use for step in steps if (use := _use(bench.programs, step)))])

@@ -6,6 +6,7 @@ import cocotb
 
 from celosia.hw import isa
 from celosia.hw.interfaces import Status
+from celosia.hw.post.jobs import rows_wait
 from celosia.hw.post.layouts import Geometry
 from celosia.sim.bench import harness
 from celosia.sim.bench.post import Bench
@@ -165,6 +166,22 @@ async def requant_does_not_wait_for_rows(dut) -> None:
     steps = [*bench.programs.exp(m=ROWS, groups=2), bench.programs.requant(m=ROWS, groups=2)]
     cycles, _ = await bench.timed(*steps)
     assert cycles <= 4 * ROWS + 3
+
+
+@cocotb.test()
+async def exp_does_not_wait_for_the_factors_before(dut) -> None:
+    """Where jobs of the row unit wait, an EXP streams while factors of the one before are computed; a third one waits
+    until those are on their way."""
+    bench, _ = await _bench(dut)
+    if not rows_wait(bench.config):
+        return
+    steps = [bench.programs.exp(m=ROWS // 2, groups=1)[0]]
+    while len(steps) < 3:
+        steps += bench.programs.exp(m=ROWS // 2, groups=1)
+    _, times = await bench.timed(*steps)
+    first, second, third = (times[k * ROWS // 2 : (k + 1) * ROWS // 2] for k in range(3))
+    assert second[-1] - first[0] <= ROWS + 3
+    assert ROWS < third[0] - second[0] <= 4 * ROWS // 2 + 30
 
 
 @cocotb.test()

@@ -129,6 +129,8 @@ MOMENT_PERIOD = 11
 """From the moments of a row to those of the next."""
 ROW_START = 3
 """From a row's last sum to the row unit's start."""
+ROW_TAKEN = 2
+"""From an instruction's first slot to its rows being taken by the row unit, where jobs wait."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,8 @@ class Timings:
 
     `array`: from a row entering the array to its token; `maximum`: more, when its maximum counts. `lanes`: from a
     slot entering to its result; `records_back`: to its records being free, for NORM; `sums`: to its sums.
-    `softmax_row`, `norm_row`: first factor of the row unit; `softmax_period`, `norm_period`: each further one.
+    `softmax_row`, `norm_row`: first factor of the row unit; `softmax_period`, `norm_period`: each further one;
+    `divider`: of that its last engine.
     `table`: loading the table. `fetch`: from an instruction of ARRAY taken to its first word of weights entering the
     array. `complete`: from its last row, or its list, being written to its token. `decide`: from a DECIDE's last sums
     to the first masks; 0 without HDP. `waiting`: groups of masks that may wait, where keys stream.
@@ -153,6 +156,7 @@ class Timings:
     norm_row: int
     softmax_period: float
     norm_period: int
+    divider: int
     table: int
     fetch: int
     complete: int
@@ -183,6 +187,7 @@ def timings(config: Config) -> Timings:
         norm_row=MOMENT_CYCLES + normaliser + root + divider,
         softmax_period=max(SOFTMAX_WALK, divider / softmax_engines(config)),
         norm_period=max(MOMENT_PERIOD, root, divider),
+        divider=divider,
         fetch=ARRAY_FETCH + (RESOLVE + GatherSequencer.AHEAD if config.hdp else 0),
         complete=COMPLETE if config.hdp else 0,
         decide=engine_latency(engine_config(config)) if config.hdp else 0,

@@ -12,6 +12,7 @@ from typing import Any
 
 from celosia.hw.config import Config
 from celosia.hw.isa import Opcode
+from celosia.hw.post.jobs import rows_wait
 from celosia.hw.post.layouts import BUFFERS
 from celosia.sw.performance import timings as t
 from celosia.sw.performance.channels import Load, ReadChannel, WriteChannel
@@ -219,7 +220,10 @@ class PostModel(UnitModel):
         self.reading = 0.0  # until when the last RESIDUAL reads its residuals
         self.drained = 0.0
         self.free = [0.0] * BUFFERS  # when each buffer of records is free, the next one to be used first
-        self.rows_free = 0.0
+        # When the row unit is done with all rows, can be given others, and has the last ones behind its normalisers.
+        self.rows_free = self.rows_open = self.rows_passed = 0.0
+        self.walk = 0.0  # when it begins with the rows that it has
+        self.queues = rows_wait(timings.config)
 
     def execute(self, work: Beats, ready: float) -> float:
         """Take an instruction whose tokens are there at `ready`; when its token is there."""
@@ -234,6 +238,8 @@ class PostModel(UnitModel):
         self.ends.append(last)
         self._writes(work, last)
         done = last + self.timings.lanes + t.POST_WRITE
+        if work.gathers and self.queues:
+            self._visits(last)
         if work.starts_rows:
             self._rows(work, last)
         if work.opcode is Opcode.RESIDUAL:
@@ -246,11 +252,11 @@ class PostModel(UnitModel):
         """First slot of an instruction taken at `ready`: after the one before, with operands, records and rows."""
         before = self.ends[-1] if self.ends else -1.0
         present = max(before + 1, max(ready + work.counts, self.walked) + t.POST_OPERAND, records)
-        if not work.uses_rows or self.rows_free <= present:
-            return present
-        self.stall_out += self.rows_free - present
-        self.stall_in -= self.rows_free - present
-        return self.rows_free
+        rows = self.rows_open if work.gathers else self.rows_free
+        self.first = max(present, rows) if work.uses_rows else present
+        self.stall_out += self.first - present
+        self.stall_in -= self.first - present
+        return self.first
 
     def _stream(self, work: Beats, ready: float) -> float:
         """Last slot of an instruction without records."""
@@ -320,6 +326,7 @@ class PostModel(UnitModel):
             self.ends[-1] += words
             self.walked += words
             self.rows_free += words
+            self.rows_open += words
             self.free[-1] += words
         return start + words
 
@@ -335,7 +342,21 @@ class PostModel(UnitModel):
         times = self.timings
         latency = times.softmax_row if softmax else times.norm_row
         period = times.softmax_period if softmax else times.norm_period
-        self.rows_free = last + times.sums + t.ROW_START + latency + (work.starts_rows - 1) * period
+        self.walk = last + times.sums + t.ROW_START
+        if self.queues:
+            taken = max(self.first + t.ROW_TAKEN, self.rows_passed)
+            self.walk = max(self.walk, taken + 1)
+        self.rows_free = self.rows_open = self.walk + latency + (work.starts_rows - 1) * period
+        if self.queues and softmax:
+            self.rows_open, self.rows_passed = taken + 1, self.rows_free - times.divider
+
+    def _visits(self, last: float) -> None:
+        """Rows are summed up from `first` to `last`: meanwhile nobody else reads sums."""
+        sums = self.timings.sums
+        if self.first + sums < self.rows_passed:
+            late = max(0.0, last + sums + 1 - max(self.walk, self.first + sums))
+            self.rows_free += late
+            self.rows_passed += late
 
     def _table(self, ready: float) -> float:
         begin = max(ready, self.drained)

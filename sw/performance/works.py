@@ -94,6 +94,11 @@ class Beats(NamedTuple):
     counts: int = 0
 
     @property
+    def gathers(self) -> bool:
+        """Whether it sums up rows."""
+        return self.opcode in (Opcode.EXP, Opcode.RESIDUAL)
+
+    @property
     def paced(self) -> bool:
         """Groups come with pauses, or slots wait for their records: a buffer is filled while the other one is used."""
         return self.pause > 0 or (self.records > 0 and self.records + POST_RECORDS + 1 > self.slots)
