@@ -15,6 +15,8 @@ from celosia.sw.performance.timings import WORD
 
 TILES = 48
 """Tiles that are played through, at most."""
+NO_BANK = -1
+"""Where words come from that are zeros."""
 
 
 class Pattern(NamedTuple):
@@ -47,15 +49,30 @@ def lost(pattern: Pattern) -> float:
     return max(0.0, (starts[-1] - starts[0]) / (tiles - 1) - max(pattern.rows, pattern.words))
 
 
-def lost_by_gather(rows: list[list[int]], words: list[list[int]]) -> float:
-    """The same for the tiles of a matmul that gathers its weights: banks of each tile's rows, and of its words."""
-    rows, words = rows[:TILES], words[:TILES]
-    height, most = len(rows[0]), max(len(tile) for tile in words)
-    if height > most or len(rows) < 2:
-        return 0.0
-    left, right = ([bank for tile in side for bank in tile] for side in (rows, words))
-    starts = _play(left, right, height, [len(tile) for tile in words])
-    return max(0.0, (starts[-1] - starts[0]) / (len(rows) - 1) - max(height, most))
+class Gathered(NamedTuple):
+    """A matmul that gathers its weights: the banks of each tile's rows, and of each tile's words, or `NO_BANK`."""
+
+    rows: list[list[int]]
+    words: list[list[int]]
+
+
+def lost_by_gather(matmuls: list[Gathered]) -> list[tuple[float, float]]:
+    """The same for matmuls that follow one another: of the first tile of each, whose weights meet the rows of the
+    matmul before, and of each further one. All have as many rows a tile."""
+    tiles = [(rows, words) for one in matmuls for rows, words in zip(one.rows, one.words, strict=True)]
+    height = len(tiles[0][0])
+    if height > max(len(words) for _, words in tiles):
+        return [(0.0, 0.0)] * len(matmuls)
+    left, right = ([bank for tile in tiles for bank in tile[side]] for side in (0, 1))
+    starts = _play(left, right, height, [len(words) for _, words in tiles])
+    found, end = [], 0
+    for one in matmuls:
+        begin, end = end, end + len(one.rows)
+        period = max(height, *(len(words) for words in one.words))
+        first = max(0.0, starts[begin] - starts[begin - 1] - period) if begin else 0.0
+        others = max(0.0, (starts[end - 1] - starts[begin]) / (end - begin - 1) - period) if end - begin > 1 else 0.0
+        found.append((first, others))
+    return found
 
 
 def _banks(p: Pattern) -> tuple[list[int], list[int]]:

@@ -164,7 +164,7 @@ class ArrayModel(UnitModel):
             return self._skip(ready, there)
         rows, period = work.rows, max(work.rows, work.words + work.lost)
         look = t.RESOLVE_KEPT if work.gathers >= 0 or work.decides >= 0 else 0
-        weights = max(there + look + self.timings.fetch, self.tile_start) + work.words
+        weights = max(there + look + self.timings.fetch, self.tile_start) + work.words + work.lost_before
         first = max(weights, self.rows_end)
         self.stall_out += first - max(self.rows_end, ready + 1) + (work.tiles - 1) * (period - rows)
         self.busy += work.tiles * rows

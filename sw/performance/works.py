@@ -21,6 +21,7 @@ from celosia.sw.compiler.regions import store_keys
 from celosia.sw.performance import operands
 from celosia.sw.performance.columns import Columns
 from celosia.sw.performance.conflicts import lost_a_group
+from celosia.sw.performance.gathers import gathers
 from celosia.sw.performance.headworks import Head, heads_of
 from celosia.sw.performance.timings import EXP_KEYS, POST_RECORDS, fill_cycles
 
@@ -40,7 +41,8 @@ class Transfer(NamedTuple):
 class Product(NamedTuple):
     """A MATMUL. `rows` of each of `tiles` tiles, whose weights are `words` words. `maxima`: row maxima follow.
 
-    `lost`: cycles a tile that its weights lose to its rows in the banks of the scratchpad. `phase`: of `PHASES`.
+    `lost`: cycles a tile that its weights lose to its rows in the banks of the scratchpad; `lost_before`: those that
+    the first tile's lose to rows of the instruction before. `phase`: of `PHASES`.
     `decides`: of a DECIDE, the list that it writes, after `masks` groups of masks; `gathers`: the list that it waits
     for; -1: none. `fill`: cycles that its row of blocks takes in the search of fill. Where keys stream, `halves`: of
     the key store (a mask) that it reads, `kept`: keys that it writes.
@@ -58,6 +60,7 @@ class Product(NamedTuple):
     fill: float = 0.0
     halves: int = 0
     kept: int = 0
+    lost_before: float = 0.0
 
     @property
     def cycles(self) -> float:
@@ -237,19 +240,18 @@ class _Reader:
         op, rows, columns = Opcode.MATMUL, self.config.array.rows, self.config.array.columns
         shape = self.columns.fields(op, "m", "n_tiles", "k_tiles", "transposed", "maxima")
         places = self.columns.fields(op, "a_address", "a_stride", "b_address", "b_stride")
-        keys = self._keys(op)
-        for (m, n, k, transposed, maxima), place, (there, which) in zip(
-            zip(*shape, strict=True), zip(*places, strict=True), keys, strict=True
-        ):
+        which, gather = self.columns.fields(op, "list", "gather")
+        found = gathers(self.config, self.columns, self.gathered)
+        for (m, n, k, transposed, maxima), addresses, at, keys, gathered in zip(
+            zip(*shape, strict=True), zip(*places, strict=True), self.columns.places(op).tolist(), which, gather,
+            strict=True,
+        ):  # fmt: skip
             words = columns if transposed else rows * max(1, columns // rows)
-            if which < 0:
-                yield Product(m, n * k, words, bool(maxima), self._lost(m, n, k, transposed, place))
+            if not gathered:
+                yield Product(m, n * k, words, bool(maxima), self._lost(m, n, k, transposed, addresses))
                 continue
-            there = np.arange((n * columns) if transposed else (k * rows)) if there is None else there
-            n, k = (min(n, -(-len(there) // columns)), k) if transposed else (n, min(k, -(-len(there) // rows)))
-            lost = self._lost_by_gather(m, n, k, transposed, place, there) if len(there) else 0.0
-            tiles, phase = n * k if len(there) else 0, SCORES if transposed else CONTEXT
-            yield Product(m, tiles, words, bool(maxima), lost, phase, gathers=which)
+            one, phase = found[at], SCORES if transposed else CONTEXT
+            yield Product(m, one.tiles, words, bool(maxima), one.lost, phase, gathers=keys, lost_before=one.before)
 
     def _decisions(self) -> Iterator[Product]:
         """The same of integer passes."""
@@ -297,16 +299,16 @@ class _Reader:
         """Matmuls that gather, by list, in order."""
         gather, lists = self.columns.fields(Opcode.MATMUL, "gather", "list")
         found: dict[int, list[int]] = {}
-        for place, gathers, which in zip(self.columns.places(Opcode.MATMUL).tolist(), gather, lists, strict=True):
-            if gathers:
+        for place, some, which in zip(self.columns.places(Opcode.MATMUL).tolist(), gather, lists, strict=True):
+            if some:
                 found.setdefault(which, []).append(place)
         return found
 
     def _keys(self, op: Opcode) -> Iterator[tuple[npt.NDArray[np.int64] | None, int]]:
         """The keys that each instruction of an opcode gathers, None where they are not known, and its list or -1."""
         gather, lists = self.columns.fields(op, "gather", "list")
-        for place, gathers, which in zip(self.columns.places(op).tolist(), gather, lists, strict=True):
-            yield self.gathered.get(place), which if gathers and self.config.hdp else -1
+        for place, some, which in zip(self.columns.places(op).tolist(), gather, lists, strict=True):
+            yield self.gathered.get(place), which if some and self.config.hdp else -1
 
     def _lost(self, m: int, n: int, k: int, transposed: int, place: tuple[int, ...]) -> float:
         rows, columns, banks = self.config.array.rows, self.config.array.columns, self.config.scratchpad.banks
@@ -318,23 +320,6 @@ class _Reader:
         return operands.lost(
             operands.Pattern(banks, m, words, n, k, *(value % banks for value in (a, a_step, b, *steps)))
         )
-
-    def _lost_by_gather(
-        self, m: int, n: int, k: int, transposed: int, place: tuple[int, ...], keys: npt.NDArray[np.int64]
-    ) -> float:
-        rows, columns, banks = self.config.array.rows, self.config.array.columns, self.config.scratchpad.banks
-        a, a_step, b, b_step = place
-        tiles = [(i, j) for i in range(n) for j in range(k)][: operands.TILES]
-        if transposed:
-            words = [b + j * b_step + keys[i * columns : (i + 1) * columns] for i, j in tiles]
-        else:
-            blocks = [i * columns // rows + np.arange(max(1, columns // rows))[:, None] for i, _ in tiles]
-            words = [
-                (b + block * b_step + keys[j * rows : (j + 1) * rows]).reshape(-1)
-                for block, (_, j) in zip(blocks, tiles, strict=True)
-            ]
-        left = [((a + j * a_step + np.arange(m)) % banks).tolist() for _, j in tiles]
-        return operands.lost_by_gather(left, [(one % banks).tolist() for one in words])
 
     def _tables(self) -> Iterator[Beats]:
         """The activation table."""

@@ -150,13 +150,41 @@ def test_keys_in_order_are_a_matmul(rows: int, columns: int) -> None:
     pairs = [(i, j) for i in range(3) for j in range(2)]
     left = [[(1 + 3 * j + row) % 4 for row in range(rows)] for _, j in pairs]
     right = [[(2 + i * columns + j + word) % 4 for word in range(columns)] for i, j in pairs]
-    assert operands.lost_by_gather(left, right) == operands.lost(pattern)
+    assert _lost(left, right) == operands.lost(pattern)
+
+
+def _lost(rows: list[list[int]], words: list[list[int]]) -> float:
+    """Cycles that each tile of a matmul by itself loses, but the first."""
+    ((first, others),) = operands.lost_by_gather([operands.Gathered(rows, words)])
+    assert first == 0
+    return others
 
 
 def test_keys_of_one_bank_are_slow() -> None:
     rows = [[0, 1, 2, 3] * 4] * 8
-    assert operands.lost_by_gather(rows, [[0] * 16] * 8) > 2
-    assert operands.lost_by_gather([row[:1] for row in rows], [[0]] * 8) >= 0
+    assert _lost(rows, [[0] * 16] * 8) > 2
+    assert _lost([row[:1] for row in rows], [[0]] * 8) >= 0
+
+
+def test_the_first_tile_meets_the_rows_before() -> None:
+    """Of two matmuls with a tile each, words of one bank: the second one's lose to the rows of the first, a cycle for
+    each row in that bank; nobody is before the first."""
+    one = operands.Gathered([[0, 1, 2, 3] * 4], [[0] * 16])
+    (first, others), (second, none) = operands.lost_by_gather([one, one])
+    assert (first, others, none) == (0, 0, 0)
+    assert 3 <= second <= 5
+
+
+def test_zeros_come_from_no_bank_but_take_their_time() -> None:
+    """A tile takes 16 cycles however many of its words are zeros. Words that follow the rows meet them once a tile at
+    most, as zeros let them fall behind; words of one bank lose about as many cycles as rows are in it, and zeros behind
+    them do not make up for it."""
+    rows = [[0, 1, 2, 3] * 4] * 8
+    follow = [[(1 + word) % 4 if word < 9 else operands.NO_BANK for word in range(16)]] * 8
+    assert _lost(rows, [[operands.NO_BANK] * 16] * 8) == 0
+    assert _lost(rows, follow) <= 1
+    clash = [[0 if word < 12 else operands.NO_BANK for word in range(16)]] * 8
+    assert 2 < _lost(rows, clash) <= 4
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -166,9 +194,6 @@ def test_keys_that_take_turns_do_not_meet_rows(seed: int) -> None:
     kinds = [rng.choice(np.arange(parity, 256, 2), count, replace=False) for parity in (0, 1)]
     kept = np.isin(np.arange(256), np.concatenate(kinds))
     rows = [[row % banks for row in range(16)]] * (2 * count // 16)
-    lost = [
-        operands.lost_by_gather(rows, (keys % banks).reshape(-1, 16).tolist())
-        for keys in (kept_keys(kept), np.flatnonzero(kept))
-    ]
+    lost = [_lost(rows, (keys % banks).reshape(-1, 16).tolist()) for keys in (kept_keys(kept), np.flatnonzero(kept))]
     assert lost[0] < 0.5
     assert lost[1] > 1
