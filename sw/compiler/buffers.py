@@ -63,8 +63,8 @@ class Access:
 class Step:
     """An instruction of ARRAY or POST, before allocation.
 
-    `frees`: the piece of the accumulator that it is the last one to use. `buffers`: all that it touches, each once,
-    reads first.
+    `frees`: the piece of the accumulator that it is the last one to use. `brings`: what it does not touch, but loads
+    ahead of its use, if it finds room. `buffers`: all that it touches, each once, reads first; then what it brings.
     """
 
     opcode: Opcode
@@ -73,10 +73,12 @@ class Step:
     writes: list[Access] = field(default_factory=list)
     label: str = ""
     frees: Buffer | None = None
+    brings: list[Buffer] = field(default_factory=list)
     buffers: list[Buffer] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.buffers = list(dict.fromkeys([access.buffer for access in (*self.reads, *self.writes)]))
+        touched = [access.buffer for access in (*self.reads, *self.writes)]
+        self.buffers = list(dict.fromkeys([*touched, *self.brings]))
 
     @property
     def unit(self) -> Unit:
@@ -97,12 +99,12 @@ class Allocator:
         self._ends = {0: self.size}
         self._too_large = self.size + 1  # what is known to have no place until something is given back
 
-    def place(self, size: int) -> int | None:
-        """Address for `size` words, or None when no run is free."""
+    def place(self, size: int, packed: bool = False) -> int | None:
+        """Address for `size` words, or None when no run is free. `packed`: the first such run."""
         size = self._padded(size)
         if size >= self._too_large:
             return None
-        start = self._oldest_run(size)
+        start = self._lowest_run(size) if packed else self._oldest_run(size)
         if start is None:
             self._too_large = size
         else:
@@ -130,6 +132,15 @@ class Allocator:
             if end - start >= size:
                 return start
             ends[start], starts[end] = end, start
+        return None
+
+    def _lowest_run(self, size: int) -> int | None:
+        """Start of the first run of `size` free words."""
+        start = stop = -1
+        for begin, end in sorted(self._ends.items()):
+            start, stop = begin if begin != stop else start, end
+            if stop - start >= size:
+                return start
         return None
 
     def _take(self, start: int, end: int) -> None:

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from celosia.hw.hdp.layouts import RULES
+from celosia.hw.hdp.store import StoreShape
 from celosia.hw.hdp.widths import HEAD_BITS
 from celosia.hw.isa import Opcode
 from celosia.sw.compiler.attention import AttentionLowering, Kept, Unit
 from celosia.sw.compiler.buffers import Access, Buffer, CompileError, Ref, Step
-from celosia.sw.compiler.pruning import AHEAD, BEHIND, LayerPruning, Room
+from celosia.sw.compiler.pruning import AHEAD, BEHIND, LEAD, LayerPruning, Room
 from celosia.sw.compiler.regions import store_keys
 from celosia.sw.compiler.schedule import crowded_words
 from celosia.sw.compiler.sync import Space
@@ -27,9 +28,10 @@ class PrunedLowering(AttentionLowering):
     does: so some of them follow one another. Best are all of a head, between the scores and the context of the head
     before: few turns between matmuls and decisions, something to do while a verdict is awaited, and a pruned head,
     whose scores and context take the array no time, does not hold it up while POST goes over it.
-    KEYS of the head behind stands behind half of them then, and else among the first of a head: it fetches while they
-    stream. Where K of two heads has no room beside V, all DECIDEs of a head come first, and the first one of the next:
-    when that is done its K may leave the scratchpad.
+    KEYS of the head behind stands behind half of them: it fetches while they stream. Where K of two heads has no room
+    beside V and what streams by, all DECIDEs of a head come where heads meet, and behind them the first one of the
+    next: when that is done its K may leave the scratchpad. There are no weights meanwhile, so these DECIDEs bring K and
+    V for the scores and the context that follow. Without room for all three KEYS stands among the first.
     Errors: CompileError when there are too few lists.
     """
 
@@ -39,6 +41,8 @@ class PrunedLowering(AttentionLowering):
         """All heads."""
         if self._whole:
             self._take_turns()
+        elif self._brings < self._high:
+            self._straddle()
         else:
             self._interleave()
         self._padding()
@@ -54,6 +58,40 @@ class PrunedLowering(AttentionLowering):
             self._decide_all(first + high, min(first + 2 * high, len(units)))
             for unit in units[first : first + high]:
                 self._context(unit)
+
+    def _straddle(self) -> None:
+        """All decisions of a head where heads meet: a few between the last contexts of the head before, most of them by
+        themselves, a few between the first scores. Scores are `LEAD` rows of blocks ahead of the context.
+
+        The first decision of the head behind is the last of them, and weights come only then: they have its K's place.
+        """
+        units, high, decided = self._units, self._high, 0
+
+        def decide(upto: int) -> None:
+            nonlocal decided
+            upto = min(upto, len(units))
+            self._decide_all(decided, upto)
+            decided = max(decided, upto)
+
+        lead = min(LEAD, high)
+        # Scores of a head that may be pruned need its verdict; and decisions are ahead of the scores.
+        between = 2 if self.pruning.limit is None and high >= 2 * lead + AHEAD else 0
+        decide(1)
+        for first in range(0, len(units), high):
+            head, end = units[first : first + high], first + high
+            decide(end + 1 - between * lead)
+            for ahead, unit in enumerate(head[:lead], 1):
+                self._scores(unit, [])
+                decide(end + 1 - between * (lead - ahead))
+            self._softmax(head[0], self.keys[0])
+            for row, unit in enumerate(head):
+                for later in head[row + lead : row + lead + 1]:
+                    self._scores(later, [])
+                for later in head[row + 1 : row + 2]:
+                    self._softmax(later, self.keys[0])
+                self._context(unit)
+                if row + lead >= high:
+                    decide(min(decided + 1, end + self._late))
 
     def _interleave(self) -> None:
         """Decisions some rows of blocks ahead of scores, and scores some ahead of the context."""
@@ -125,18 +163,63 @@ class PrunedLowering(AttentionLowering):
 
     @cached_property
     def _across(self) -> bool:
-        """A head's decisions begin while the head before is under way: there is room for K of both."""
+        """A head's decisions begin while the head before is under way: there is room for K of both, and some to spare
+        where all of a head's decisions may come at once instead."""
         c = self.builder.config
-        return Room(c, self.builder.tiling).two_heads <= crowded_words(c)
+        return Room(c, self.builder.tiling, BEHIND + self._at_once).two_heads <= crowded_words(c)
+
+    @cached_property
+    def _at_once(self) -> bool:
+        """Whether all decisions of a head may come at once: there is room for K and V of it and K of the next."""
+        c, t = self.builder.config, self.builder.tiling
+        if c.rate == 1 or self._halves == 2 or not self._many_lists:
+            return False
+        rows = min(c.block_height, self.length)
+        scores = (LEAD + 1) * rows * t.keys // c.array.columns
+        fits = scores <= c.acc_rows and (LEAD + 2) * rows <= c.accumulator.stat_rows
+        return fits and Room(c, t).decisions <= crowded_words(c)
+
+    @cached_property
+    def _late(self) -> int:
+        """The row of blocks of a head behind whose decision KEYS of the next one stands: late where it may be, as its K
+        has a place from there on, but with as many DECIDEs behind it as it takes to copy."""
+        half, early = self._high // 2, min(1, self._high - 1)
+        if self._whole:
+            return half
+        copied = -(-self.length * (self.builder.tiling.head // self.builder.config.array.rows) // self._streams)
+        return max(early, min(half, self._high - copied)) if self._across or self._at_once else early
+
+    @cached_property
+    def _streams(self) -> int:
+        """Cycles in which the keys of a DECIDE stream."""
+        c = self.builder.config
+        shape, tiles = StoreShape(c), self.builder.tiling.head // c.array.rows
+        return shape.passes(tiles) * shape.words(tiles, self.length)
+
+    @cached_property
+    def _many_lists(self) -> bool:
+        """Whether there are lists for a head and for what is under way beside it."""
+        hdp = self.builder.config.hdp
+        assert hdp is not None
+        return hdp.lists >= self._high + 2 * AHEAD
+
+    @cached_property
+    def _brings(self) -> int:
+        """Row of blocks from which on DECIDEs bring K and V of their head: these two load while the DECIDEs before it
+        stream, whose queries come first. The number of rows where no DECIDE does."""
+        c, t = self.builder.config, self.builder.tiling
+        if self._whole or self._across or not self._at_once:
+            return self._high
+        beats = 2 * Room(c, t).operand * c.word_bytes // c.bus.bytes
+        return min(-(-beats // self._streams), self._high - 1)
 
     @cached_property
     def _behind(self) -> int:
         """Rows of blocks whose scores are computed before the context of the first of them: one more than else at a
         nibble rate above 1, where there are room and lists for it, since the array has little to do meanwhile."""
         c = self.builder.config
-        assert c.hdp is not None
         fits = Room(c, self.builder.tiling, BEHIND + 1).two_heads <= crowded_words(c)
-        return BEHIND + (c.rate > 1 and fits and c.hdp.lists >= self._high + 2 * AHEAD)
+        return BEHIND + (c.rate > 1 and fits and self._many_lists)
 
     @cached_property
     def _ahead(self) -> int:
@@ -215,9 +298,7 @@ class PrunedLowering(AttentionLowering):
         if row == 0 and (head == 0 or not early):
             self._keys(unit, self._stores[head])
         self._integer_pass(unit, index, self._stores[head])
-        # Late where it may be: its K has a place from there on.
-        place = self._high // 2 if self._whole else min(1, self._high - 1)
-        if early and row == place and head + 1 < self.builder.tiling.heads:
+        if early and row == self._late and head + 1 < self.builder.tiling.heads:
             self._keys(self._units[(head + 1) * self._high], self._stores[head + 1])
 
     def _integer_pass(self, unit: Unit, index: int, store: Buffer | None = None) -> None:
@@ -263,7 +344,9 @@ class PrunedLowering(AttentionLowering):
             fields |= {"acc_address": self._sums.at()}
             writes.append(Access(self._sums, 0, part.rows) if store is None else self._sums.whole())
             frees = self._sums if index == len(self._units) - 1 else None
-        self.builder.add(Step(Opcode.DECIDE, fields, reads, writes, f"{unit.label}.decide", frees))
+        late = index % self._high >= self._brings
+        brings = [tensor.tiles[keys.tile, unit.column] for tensor in (self.key, self.value) if late]
+        self.builder.add(Step(Opcode.DECIDE, fields, reads, writes, f"{unit.label}.decide", frees, brings))
 
     def _padding(self) -> None:
         """Context 0 for rows that nobody attends to: the softmax weights of no key at all."""

@@ -15,6 +15,9 @@ AHEAD = 2
 """Rows of blocks whose keys are decided on before the scores of the first of them: the array never waits for a list."""
 BEHIND = 1
 """Rows of blocks whose scores are computed before the context of the first of them: the array never waits for EXP."""
+LEAD = 2
+"""The same where all decisions of a head follow one another: some are left for between these scores, since their lists,
+a cycle a key, may take longer than they do."""
 
 
 @dataclass(frozen=True)
@@ -95,21 +98,27 @@ class Room:
     @property
     def head(self) -> int:
         """For a head by itself: K and V, and what streams by."""
-        return 2 * self._operand + 2 * self._tile + (self.behind + 1) * self._weights
+        return 2 * self.operand + 2 * self._tile + (self.behind + 1) * self._weights
 
     @property
     def two_heads(self) -> int:
         """While the next head's decisions are made: K of that one, and tiles of both."""
-        return self.head + self._operand + 2 * self._tile + self._weights
+        return self.head + self.operand + 2 * self._tile + self._weights
 
     @property
     def whole_heads(self) -> int:
         """While all decisions of the next head are made: K of that one and of the one behind it, which is copied, all
         of its Q, and `behind` rows of blocks of weights."""
-        return self.head + 2 * self._operand
+        return self.head + 2 * self.operand
 
     @property
-    def _operand(self) -> int:
+    def decisions(self) -> int:
+        """While all decisions of a head are made, before its scores: K and V of it, K of the next one, which is copied,
+        tiles of Q for decisions and for scores, and the first weights."""
+        return 3 * self.operand + 4 * self._tile + self._weights
+
+    @property
+    def operand(self) -> int:
         """K, or V."""
         t = self.tiling
         return t.keys * min(t.head_channels, t.width) // self.config.word_bytes

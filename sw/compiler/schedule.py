@@ -3,7 +3,8 @@
 The steps' order is given. Buffers live from their first to their last use. An activation whose next use is far away
 may be kept in memory meanwhile; which ones is decided before, by Belady's rule, so that its place is free at once.
 Allocation then runs ahead of emission, so that loads stand in the program before the work that they serve, as many as
-LOAD's queue holds.
+LOAD's queue holds. What a step brings is loaded like what it reads if it finds room before the step is emitted; if
+not, its use loads it.
 """
 
 from bisect import bisect_left, bisect_right
@@ -164,6 +165,8 @@ class Scheduler:
             Space.HEADS: Allocator(HEAD_SLOTS if config.hdp else 0),
             Space.STORE: Allocator(2 if config.rate > 1 else 0),
         }
+        # Large, and brought where several of them just fit: so no gaps between them.
+        self.packed = {buffer for step in steps for buffer in step.brings}
         self.address: dict[Buffer, int] = {}
         self.clean: set[Buffer] = {b for b in self.uses.steps if b.loaded}
         self.scratch_bytes = 0
@@ -179,7 +182,7 @@ class Scheduler:
                 if ready > index and self.ahead >= self.config.control.queue:
                     break
                 missing = self._allocate(ready)
-                if missing is None:
+                if missing is None or (ready == index and missing in step.brings):
                     ready += 1
                 elif ready > index:
                     break
@@ -197,7 +200,7 @@ class Scheduler:
                 if buffer in self.drops:
                     self._keep(buffer, index)
                 continue
-            place = self.memories[buffer.space].place(buffer.size)
+            place = self.memories[buffer.space].place(buffer.size, buffer in self.packed)
             if place is None:
                 return buffer
             self.address[buffer] = place
@@ -219,7 +222,7 @@ class Scheduler:
 
     def _evict(self, index: int, wanted: Buffer) -> None:
         step = self.steps[index]
-        mine = set(step.buffers)
+        mine = set(step.buffers).difference(step.brings)
         others = [b for b in self.address if b.space is wanted.space and b not in mine and not self._held(b, index)]
         if wanted.space is not Space.SCRATCHPAD or not others:
             needs = sum(b.size for b in mine if b.space is wanted.space)
@@ -269,5 +272,6 @@ class Scheduler:
         for access in step.writes:
             self.clean.discard(access.buffer)
         for buffer in step.buffers:
-            if self.uses.last(buffer) == index or (buffer in self.drops and index in self.drops[buffer]):
+            done = self.uses.last(buffer) == index or (buffer in self.drops and index in self.drops[buffer])
+            if done and buffer in self.address:
                 self._drop(buffer, index)

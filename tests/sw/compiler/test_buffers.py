@@ -34,6 +34,23 @@ def test_a_place_is_the_one_that_has_been_free_for_longest(order, kept, sizes):
             since[place : place + padded] = NEVER
 
 
+@given(st.permutations(range(PIECES)), st.integers(0, PIECES), st.lists(st.integers(1, 16), max_size=4))
+def test_a_packed_place_is_the_first_one(order, kept, sizes):
+    memory = Allocator(SIZE, GRANULE)
+    assert [memory.place(GRANULE) for _ in order] == list(range(0, SIZE, GRANULE))
+    free = np.zeros(SIZE, bool)
+    for one in order[kept:]:
+        memory.release(one * GRANULE, GRANULE)
+        free[one * GRANULE : (one + 1) * GRANULE] = True
+    for size in sizes:
+        padded = -(-size // GRANULE) * GRANULE
+        runs = [start for start in range(0, SIZE - padded + 1, GRANULE) if free[start : start + padded].all()]
+        place = memory.place(size, packed=True)
+        assert place == (runs[0] if runs else None)
+        if place is not None:
+            free[place : place + padded] = False
+
+
 @given(st.lists(st.integers(-5, 16), min_size=1, max_size=80))
 def test_places_never_overlap(requests):
     """A positive number asks for words, others give the oldest or the newest buffer back."""

@@ -9,13 +9,14 @@ import pytest
 from celosia.hw.config import Config, override
 from celosia.hw.hdp.store import StoreShape
 from celosia.hw.hdp.widths import Importance
-from celosia.hw.isa import Opcode
+from celosia.hw.isa import Opcode, Unit
 from celosia.hw.presets import PRESETS
 from celosia.sw.attention import AttentionWorkload
 from celosia.sw.compiler.buffers import CompileError
 from celosia.sw.compiler.codec import layout_fields
 from celosia.sw.compiler.compile import compile_encoder
 from celosia.sw.compiler.heads import compile_heads
+from celosia.sw.compiler.program import Program
 from celosia.sw.compiler.pruning import prunings
 from celosia.sw.golden.hdp import BlockShape, Pruned
 from celosia.sw.model.bert import random_bert
@@ -24,6 +25,7 @@ from celosia.sw.model.encoder import quantise_embedding, run_golden
 from celosia.sw.model.hdp import HdpPolicy, HdpRun, Selection, Softmax
 from celosia.sw.model.quantise import QuantiseOptions, quantise
 from celosia.sw.model.reference import embedding_sum
+from celosia.sw.performance import predict
 from celosia.sw.runtime.driver import Driver
 from celosia.sw.runtime.functional import FunctionalDevice
 
@@ -126,7 +128,6 @@ RATES = {
     "wide": override(TINY, [*ROOMY, "hdp.rate=4", "array.columns=8", "bus.bytes=8"]),
     # Several passes, whose sums stay in the accumulator.
     "passes": override(TINY, ["hdp.rate=2", "hdp.head_width=16"]),
-    # No room for K of two heads.
     "small": override(TINY, ["hdp.rate=4", "scratchpad.kib=4", "hdp.lists=16"]),
 }
 
@@ -186,15 +187,83 @@ def test_whole_heads(tau: int | None) -> None:
     tested, heads, high = policy(config, rho=60, tau=() if tau is None else (tau,)), 4, 8
     driver, run = check(config, tested, (64, heads, 64), 32)
     assert run.sparsity.head_sparsity == (tau is not None)
+    decisions = "D" * (high // 2 + 1) + "K" + "D" * (high // 2 - 1)
+    between = [decisions] * (heads - 2) + ["D" * high, ""]
+    assert kinds_of(driver.program) == "K" + decisions + "".join("S" * high + made + "C" * high for made in between)
+
+
+# Heads of 8 channels, with room for K of three, or V instead of one of them, but not for weights beside them.
+NARROW = ["scratchpad.kib=2", "hdp.lists=32"]
+
+
+def kinds_of(program: Program) -> str:
+    """Array instructions of attention in their order: KEYS, DECIDE, scores and context."""
     kinds = []
-    for one in driver.program.instructions:
+    for one in program.instructions:
         if one.opcode is Opcode.MATMUL and one.gather:
             kinds.append("S" if one.transposed else "C")
         elif one.opcode in (Opcode.DECIDE, Opcode.KEYS):
             kinds.append(one.opcode.name[0])
-    decisions = "D" * (high // 2 + 1) + "K" + "D" * (high // 2 - 1)
-    between = [decisions] * (heads - 2) + ["D" * high, ""]
-    assert "".join(kinds) == "K" + decisions + "".join("S" * high + made + "C" * high for made in between)
+    return "".join(kinds)
+
+
+@pytest.mark.parametrize("tau", [None, -(1 << 20), 1 << 20])
+@pytest.mark.parametrize(
+    ("rate", "shape", "tokens"), [(4, (16, 2, 32), 56), (2, (32, 4, 64), 48), (4, (32, 2, 64), 24)]
+)
+def test_decisions_where_heads_meet(rate: int, shape: tuple[int, int, int], tokens: int, tau: int | None) -> None:
+    """Without room for K of two heads beside V and weights: two decisions between the last contexts of a head, most of
+    the next head's by themselves, with KEYS of the one behind it among them, and four between its first scores, unless
+    those need the verdict on the head. Scores are two rows of blocks ahead of the context."""
+    config = override(TINY, [*NARROW, f"hdp.rate={rate}"])
+    tested = policy(config, rho=60, tau=() if tau is None else (tau,))
+    for seed in range(3):
+        driver, run = check(config, tested, shape, tokens, seed=seed)
+    heads, high = shape[1], -(-tokens // config.block_height)
+    assert run.sparsity.head_sparsity == (tau == 1 << 20)
+    between = 2 if tau is None and high >= 6 else 0
+    expected, decided = "", 0
+    # KEYS has as many DECIDEs behind it as its copy lasts: a k tile a cycle, from as many as a DECIDE takes at once.
+    tiles = shape[0] // heads // config.array.rows
+    copied = tiles * (2 if rate == 4 and tiles <= 2 else 1)
+    late = min(high // 2, high - copied)
+
+    def decide(upto: int) -> str:
+        """Decisions of rows of blocks of the whole sequence of heads, and KEYS behind some of them."""
+        nonlocal decided
+        first, decided = decided, max(decided, min(upto, heads * high))
+        keys = {head * high + late for head in range(heads - 1)}
+        return "".join("D" + "K" * (row in keys) for row in range(first, decided))
+
+    expected += "K" + decide(1)
+    for head in range(heads):
+        end = (head + 1) * high
+        expected += decide(end + 1 - 2 * between) + "S" + decide(end + 1 - between) + "S" + decide(end + 1)
+        expected += "SC" * (high - 2) + "C" + decide(min(decided + 1, end + late))
+        expected += "C" + decide(min(decided + 1, end + late))
+    assert kinds_of(driver.program) == expected
+
+
+@pytest.mark.parametrize("rate", [2, 4])
+def test_decisions_bring_what_scores_and_context_need(rate: int) -> None:
+    """Where heads meet K and V of the head and K of the next load beside decisions, so that V is there early: before
+    KEYS of the next head. All that the array ever waits for is the first K."""
+    config = override(PRESETS["transformer-hdp"], [f"hdp.rate={rate}"])
+    workload = AttentionWorkload(512, 32, 90, heads=3)
+    wanted = workload.policy(config)
+    (pruning,) = prunings(config, wanted, 1, workload.tokens)
+    program = compile_heads(config, workload.layer(config), workload.tokens, workload.heads, workload.head, pruning)
+    values = [tile.offset for tile in program.inputs["value"].tiles]
+    loaded = [(at, one.offset) for at, one in enumerate(program.instructions) if one.opcode is Opcode.LOAD]
+    places = [at for at, offset in loaded if offset in values]
+    keys = [at for at, one in enumerate(program.instructions) if one.opcode is Opcode.KEYS]
+    assert [offset for _, offset in loaded if offset in values] == values, "each once"
+    assert all(place < later for place, later in zip(places, keys[1:], strict=False))
+    device = FunctionalDevice(config, 1)
+    context = Driver(device, program).run(**workload.inputs())["context"]
+    np.testing.assert_array_equal(context, workload.golden(config, wanted)[0])
+    waited = predict(program, None, device.gathered).units[Unit.ARRAY]["WAIT_LOAD"]
+    assert waited < 512 * 32 // config.bus.bytes * 1.25
 
 
 def test_nothing_pruned_is_the_dense_program_byte_for_byte() -> None:

@@ -6,9 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from celosia.hw.config import override
 from celosia.hw.isa import Opcode
+from celosia.hw.presets import PRESETS
 from celosia.sw.compiler.buffers import Buffer, Step
-from celosia.sw.compiler.schedule import SOON, Uses, plan_drops
+from celosia.sw.compiler.program import INPUTS
+from celosia.sw.compiler.schedule import SOON, Scheduler, Uses, plan_drops
 from celosia.sw.compiler.sync import Space
 
 BUFFERS = 8
@@ -68,3 +71,42 @@ def test_what_pruned_attention_uses_again_soon_stays(crowded: int, listed: bool,
     steps = [first, *between, first]
     drops = plan_drops(steps, Uses(steps), 20, crowded)
     assert (sum(len(where) for where in drops.values()) == 0) == stays
+
+
+def order(steps: list[Step]) -> list[str]:
+    """What a scratchpad of 2 KiB does for `steps`: loads, by what they load, and MATMULs."""
+    ops = Scheduler(override(PRESETS["tiny"], ["scratchpad.kib=2"]), steps).run()
+    return [op.label if op.opcode is Opcode.LOAD else op.opcode.name for op in ops]
+
+
+def test_what_a_step_brings_is_loaded_ahead_of_its_use_and_not_read() -> None:
+    """By itself the last of ten operands is not among the loads that run ahead."""
+    config = override(PRESETS["tiny"], ["scratchpad.kib=2"])
+    *small, value = (
+        Buffer(Space.SCRATCHPAD, config.scratchpad_words // 32, f"load {n}", (INPUTS, 0), loaded=True)
+        for n in range(config.control.queue + 3)
+    )
+    first, *between, last = [Step(Opcode.MATMUL, {}, [one.whole()]) for one in (*small, value)]
+    plain, early = (
+        order([replaced, *between, last]) for replaced in (first, Step(Opcode.MATMUL, {}, first.reads, brings=[value]))
+    )
+    assert plain.index(value.label) > plain.index("MATMUL")
+    assert early.index(value.label) < early.index("MATMUL")
+    assert sorted(plain) == sorted(early), "each once"
+
+
+def test_what_a_step_brings_drives_nothing_away() -> None:
+    """Two operands that do not fit side by side: the second one comes when it is read."""
+    half = override(PRESETS["tiny"], ["scratchpad.kib=2"]).scratchpad_words // 2
+    key, value = (Buffer(Space.SCRATCHPAD, half + 4, name, (INPUTS, 0), loaded=True) for name in "kv")
+    step = Step(Opcode.MATMUL, {}, [key.whole()])
+    steps = [Step(Opcode.MATMUL, {}, [key.whole()], brings=[value]), step, Step(Opcode.MATMUL, {}, [value.whole()])]
+    assert order(steps) == ["k", "MATMUL", "MATMUL", "v", "MATMUL"]
+
+
+def test_what_a_step_brings_gives_way_to_what_it_reads() -> None:
+    half = override(PRESETS["tiny"], ["scratchpad.kib=2"]).scratchpad_words // 2
+    key, value = (Buffer(Space.SCRATCHPAD, half + 4, name, (INPUTS, 0), loaded=True) for name in "kv")
+    last = Step(Opcode.MATMUL, {}, [value.whole()])
+    steps = [Step(Opcode.MATMUL, {}, [value.whole()]), Step(Opcode.MATMUL, {}, [key.whole()], brings=[value]), last]
+    assert order(steps) == ["v", "MATMUL", "k", "MATMUL", "v", "MATMUL"]
