@@ -350,17 +350,16 @@ class RowUnit(wiring.Component):
             self.busy.eq(busy),
         ]
         if rows_wait(self.config):
-            # Of both jobs.
             here = Signal()
             m.d.sync += [
                 here.eq(self.prepare),
-                left.eq(left + Mux(here, self.job.m, 0) - result.valid),
+                left.eq(left + Mux(here, self.job.m, 0) - result.valid),  # of both jobs
                 busy.eq(self.prepare | here | (left > result.valid)),
             ]
-            return
-        with m.If(self.prepare):
-            m.d.sync += busy.eq(1)
-        with m.If(self.prepared):
-            m.d.sync += left.eq(self.kept.m)
-        with m.Elif(result.valid):
-            m.d.sync += [left.eq(left - 1), busy.eq(left != 1)]
+        else:
+            with m.If(self.prepare):
+                m.d.sync += busy.eq(1)
+            with m.If(self.prepared):
+                m.d.sync += left.eq(self.kept.m)
+            with m.Elif(result.valid):
+                m.d.sync += [left.eq(left - 1), busy.eq(left != 1)]
