@@ -50,7 +50,7 @@ class Moments(wiring.Component):
     eleven cycles.
 
     Ports: `start`, `job` (held). `read_en`, `read_stat`, `total`, `squares`: of `RowSums`. `mean_en`, `mean_stat`,
-    `minus_mean`: to memory. `o`: what is to be normalised. Where jobs wait, `visit`: one has the port of
+    `minus_mean`: to memory. `o`: what is to be normalised. Where jobs wait, `visit`: one reads
     the sums; `active`: rows are being walked.
     """
 
@@ -159,7 +159,7 @@ class RowUnit(wiring.Component):
     Ports: `prepare`: an instruction begins; `job`: its rows, a cycle later; `start`: their sums are complete. `busy`:
     from `prepare` until all factors are written. `read_en`, `read_stat`, `total`, `squares`: of `RowSums`. `lookup_en`,
     `lookup_stat`: read `factor` and `minus_mean` of a row, there a cycle later and held. Where jobs wait, `visit`: one
-    has the port of the sums; `full`: no other rows may be summed up. Else they may not while `busy`.
+    reads the sums; `full`: no other rows may be summed up. Else they may not while `busy`.
     """
 
     def __init__(self, config: Config) -> None:

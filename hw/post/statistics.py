@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from celosia.hw.common.sram import Sram
 from celosia.hw.config import Config
+from celosia.hw.post.jobs import rows_wait
 from celosia.hw.post.layouts import RAW_BITS, Geometry
 from celosia.hw.post.timeline import TREE_LEVELS, tree_latency
 
@@ -70,7 +71,7 @@ class RowSums(wiring.Component):
 
     A visit adds to its row in three cycles; visits of the same row must be `GROUP_PERIOD` cycles apart (slots of one
     beat: in succession). Ports: `visit`. `read_en`, `read_stat`: read a row, when no visit comes; `total`, `squares`:
-    a cycle later, held.
+    a cycle later, held. Where jobs of the row unit wait, `taken`: a visit reads what it adds to, and nobody else may.
     """
 
     def __init__(self, config: Config) -> None:
@@ -83,12 +84,16 @@ class RowSums(wiring.Component):
                 "read_stat": In(g.stat_address),
                 "total": Out(signed(g.sum_bits)),
                 "squares": Out(g.square_bits),
+                **({"taken": Out(1)} if rows_wait(config) else {}),
             }
         )
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        g, visit = self.geometry, self.visit.p
+        g, visit, reads = self.geometry, self.visit.p, self.visit.valid
+        if rows_wait(self.config):
+            reads = self.taken
+            m.d.comb += reads.eq(self.visit.valid & ~visit.fresh)
         m.submodules.sums = sums = Sram(self.config.accumulator.stat_rows, g.sum_bits + g.square_bits)
         adding, writing = Signal(), Signal()
         fresh, stat, write_stat = Signal(), Signal(g.stat_address), Signal(g.stat_address)
@@ -98,8 +103,8 @@ class RowSums(wiring.Component):
         waiting = Signal()
         m.d.comb += [
             Cat(self.total, self.squares).eq(sums.read_data),
-            sums.read_en.eq(self.read_en | self.visit.valid),
-            sums.read_address.eq(Mux(self.visit.valid, visit.stat, self.read_stat)),
+            sums.read_en.eq(self.read_en | reads),
+            sums.read_address.eq(Mux(reads, visit.stat, self.read_stat)),
             sums.write_en.eq(writing),
             sums.write_address.eq(write_stat),
             sums.write_data.eq(Cat(new_total, new_squares)),

@@ -185,7 +185,7 @@ class Post(wiring.Component):
             lanes.minus_mean.eq(rows.minus_mean),
         ]
         if rows_wait(self.config):
-            m.d.comb += [rows.visit.eq(lanes.visit.valid), entry.rows_full.eq(rows.full)]
+            m.d.comb += [rows.visit.eq(sums.taken), entry.rows_full.eq(rows.full)]
 
     def _report(self, m: Module) -> None:
         control, done, table_done = self.control, self.writer.done, self.fetcher.done

@@ -239,7 +239,7 @@ class PostModel(UnitModel):
         self._writes(work, last)
         done = last + self.timings.lanes + t.POST_WRITE
         if work.gathers and self.queues:
-            self._visits(last)
+            self._visits(work, last)
         if work.starts_rows:
             self._rows(work, last)
         if work.opcode is Opcode.RESIDUAL:
@@ -350,11 +350,11 @@ class PostModel(UnitModel):
         if self.queues and softmax:
             self.rows_open, self.rows_passed = taken + 1, self.rows_free - times.divider
 
-    def _visits(self, last: float) -> None:
-        """Rows are summed up from `first` to `last`: meanwhile nobody else reads sums."""
-        sums = self.timings.sums
-        if self.first + sums < self.rows_passed:
-            late = max(0.0, last + sums + 1 - max(self.walk, self.first + sums))
+    def _visits(self, work: Beats, last: float) -> None:
+        """Rows are summed up: from the second group on nobody else reads sums meanwhile."""
+        sums, begin = self.timings.sums, self.first + work.slots + self.timings.sums
+        if begin < self.rows_passed:
+            late = max(0.0, last + sums + 1 - max(self.walk, begin))
             self.rows_free += late
             self.rows_passed += late
 
