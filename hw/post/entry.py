@@ -29,10 +29,10 @@ class Entry(wiring.Component):
     Ports: `slot`, `context`: slots, and the context of their instruction, taken a cycle after its last slot. `acc`,
     `maximum`, `residual`: operands; accumulator rows are taken by a beat's last slot. `loaded`: a bit a buffer of
     records. `rows_busy`: row factors are being computed; `rows_full`, where jobs of the row unit wait: no other rows
-    may be summed up. `en`: the lanes move. `fire`: a slot enters, with `stage`,
-    `scaling`. `free`: buffers of records that were used for the last time. `job_start`: an instruction enters whose
-    rows will need factors; `job`: these rows, a cycle later. `wants_rows`: only the row unit is missing. `constants`:
-    of the activation kernel, which change while `lanes_busy` is low.
+    may be summed up. `en`: the lanes move. `fire`: a slot enters, with `stage`, `scaling`. `free`: buffers of records
+    that were used for the last time. `job_start`: an instruction enters whose rows will need factors; `job`: these
+    rows, a cycle later. `wants_rows`: only the row unit is missing. `constants`: of the activation kernel, which change
+    while `lanes_busy` is low.
     """
 
     def __init__(self, config: Config) -> None:

@@ -50,8 +50,8 @@ class Moments(wiring.Component):
     eleven cycles.
 
     Ports: `start`, `job` (held). `read_en`, `read_stat`, `total`, `squares`: of `RowSums`. `mean_en`, `mean_stat`,
-    `minus_mean`: to memory. `o`: what is to be normalised. Where jobs wait, `visit`: one reads
-    the sums; `active`: rows are being walked.
+    `minus_mean`: to memory. `o`: what is to be normalised. Where jobs wait, `visit`: one reads the sums;
+    `active`: rows are being walked.
     """
 
     def __init__(self, config: Config) -> None:

@@ -240,18 +240,17 @@ class _Reader:
         op, rows, columns = Opcode.MATMUL, self.config.array.rows, self.config.array.columns
         shape = self.columns.fields(op, "m", "n_tiles", "k_tiles", "transposed", "maxima")
         places = self.columns.fields(op, "a_address", "a_stride", "b_address", "b_stride")
-        which, gather = self.columns.fields(op, "list", "gather")
         found = gathers(self.config, self.columns, self.gathered)
-        for (m, n, k, transposed, maxima), addresses, at, keys, gathered in zip(
-            zip(*shape, strict=True), zip(*places, strict=True), self.columns.places(op).tolist(), which, gather,
+        for at, (m, n, k, transposed, maxima), addresses, (_, which) in zip(
+            self.columns.places(op).tolist(), zip(*shape, strict=True), zip(*places, strict=True), self._keys(op),
             strict=True,
         ):  # fmt: skip
             words = columns if transposed else rows * max(1, columns // rows)
-            if not gathered:
+            if which < 0:
                 yield Product(m, n * k, words, bool(maxima), self._lost(m, n, k, transposed, addresses))
                 continue
             one, phase = found[at], SCORES if transposed else CONTEXT
-            yield Product(m, one.tiles, words, bool(maxima), one.lost, phase, gathers=keys, lost_before=one.before)
+            yield Product(m, one.tiles, words, bool(maxima), one.lost, phase, gathers=which, lost_before=one.before)
 
     def _decisions(self) -> Iterator[Product]:
         """The same of integer passes."""
